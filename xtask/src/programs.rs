@@ -1,0 +1,220 @@
+//! The real programs that the tests talk to: found, or installed, or named in the failure.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{self, Failure};
+use crate::workspace::Workspace;
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// A program of the tests and the Debian package that holds it.
+struct Program {
+    package: &'static str,
+    found: Found,
+}
+
+/// How the presence of a program shows.
+enum Found {
+    /// It is in PATH.
+    InPath(&'static str),
+    /// It is in PATH or in one of Debian's folders of PostgreSQL servers.
+    Postgres(&'static str),
+    /// A file is there.
+    File(&'static str),
+    /// Debian's Python can import this module.
+    Python(&'static str),
+}
+
+const PROGRAMS: &[Program] = &[
+    Program { package: "postgresql", found: Found::Postgres("postgres") },
+    Program { package: "postgresql", found: Found::Postgres("initdb") },
+    Program { package: "postgresql-contrib", found: Found::Postgres("pgbench") },
+    Program { package: "postgresql-client", found: Found::InPath("psql") },
+    Program { package: "openssh-server", found: Found::File("/usr/sbin/sshd") },
+    Program { package: "openssh-server", found: Found::File("/usr/lib/openssh/sftp-server") },
+    Program { package: "openssh-client", found: Found::InPath("ssh") },
+    Program { package: "openssh-client", found: Found::InPath("scp") },
+    Program { package: "rsync", found: Found::InPath("rsync") },
+    Program { package: "git", found: Found::InPath("git") },
+    Program { package: "curl", found: Found::InPath("curl") },
+    Program { package: "netcat-openbsd", found: Found::InPath("nc.openbsd") },
+    Program { package: "redis-server", found: Found::InPath("redis-server") },
+    Program { package: "redis-tools", found: Found::InPath("redis-cli") },
+    Program { package: "haproxy", found: Found::InPath("haproxy") },
+    Program { package: "chromium", found: Found::InPath("chromium") },
+    Program { package: "glewlwyd", found: Found::InPath("glewlwyd") },
+    Program { package: "sqlite3", found: Found::InPath("sqlite3") },
+    Program { package: "openssl", found: Found::InPath("openssl") },
+    Program { package: "python3", found: Found::File("/usr/bin/python3") },
+    Program { package: "python3-socks", found: Found::Python("socks") },
+    Program { package: "util-linux", found: Found::InPath("setpriv") },
+    Program { package: "nodejs", found: Found::InPath("node") },
+    Program { package: "npm", found: Found::InPath("npm") },
+];
+
+/// Installs what is missing.
+///
+/// # Errors
+/// What could not be installed, with what a person can do: no test is ever left out for want of a program.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<(), Failure> {
+    debian()?;
+    oidc_provider(workspace)?;
+    cargo_deny(workspace)
+}
+
+fn debian() -> Result<(), Failure> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        println!("    all {} programs are installed", PROGRAMS.len());
+        return Ok(());
+    }
+    println!("    installing by apt-get: {}", missing.join(" "));
+    let by_hand = |why: &str| {
+        Failure::Wrong(format!("{why}; install these Debian packages by hand and repeat: {}", missing.join(" ")))
+    };
+    if command::find("apt-get").is_none() {
+        return Err(by_hand("this machine has no apt-get"));
+    }
+    let quiet = NoServices::begin()?;
+    let installed = command::run(&mut apt(&["update", "-q"])).and_then(|()| {
+        let mut install = apt(&["install", "-q", "-y", "--no-install-recommends"]);
+        command::run(install.args(&missing))
+    });
+    drop(quiet);
+    installed.map_err(|failure| by_hand(&failure.to_string()))?;
+    match missing_packages().as_slice() {
+        [] => Ok(()),
+        left => Err(Failure::Wrong(format!("installed, and yet not found: {}", left.join(" ")))),
+    }
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        PROGRAMS.iter().filter(|program| !program.found.is_here()).map(|program| program.package).collect();
+    packages.dedup();
+    packages
+}
+
+impl Found {
+    fn is_here(&self) -> bool {
+        match self {
+            Self::InPath(name) => command::find(name).is_some(),
+            Self::File(path) => Path::new(path).is_file(),
+            Self::Python(module) => {
+                command::succeeds(Command::new("/usr/bin/python3").args(["-c", &format!("import {module}")]))
+            }
+            Self::Postgres(name) => {
+                command::find(name).is_some()
+                    || fs::read_dir("/usr/lib/postgresql").is_ok_and(|versions| {
+                        versions.flatten().any(|version| version.path().join("bin").join(name).is_file())
+                    })
+            }
+        }
+    }
+}
+
+/// Returns `apt-get` with these arguments, through sudo where this is not root.
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["--preserve-env=DEBIAN_FRONTEND", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+    command
+}
+
+/// Keeps Debian from starting the servers that it installs (`policy-rc.d` answers 101: not allowed), while it lives.
+struct NoServices {
+    ours: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn begin() -> Result<Self, Failure> {
+        let path = Path::new(POLICY);
+        if path.exists() {
+            return Ok(Self { ours: false });
+        }
+        if rustix::process::geteuid().is_root() {
+            fs::write(path, "#!/bin/sh\nexit 101\n").map_err(|source| Failure::file(path, source))?;
+            command::run(Command::new("chmod").args(["755", POLICY]))?;
+        } else {
+            command::run(Command::new("sudo").args([
+                "sh",
+                "-c",
+                &format!("printf '#!/bin/sh\\nexit 101\\n' >{POLICY} && chmod 755 {POLICY}"),
+            ]))?;
+        }
+        Ok(Self { ours: true })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
+        let removed = if rustix::process::geteuid().is_root() {
+            fs::remove_file(POLICY).is_ok()
+        } else {
+            command::succeeds(Command::new("sudo").args(["rm", POLICY]))
+        };
+        if !removed {
+            eprintln!("    {POLICY} was made by this command and could not be removed; please remove it");
+        }
+    }
+}
+
+/// Installs the certified OpenID provider by npm, in the versions of the committed lock file.
+fn oidc_provider(workspace: &Workspace) -> Result<(), Failure> {
+    let source = workspace.root.join("tests/interop/oidc_provider");
+    let folder = workspace.target.join("oidc_provider");
+    fs::create_dir_all(&folder).map_err(|error| Failure::file(&folder, error))?;
+    let stamp = folder.join("node_modules/.installed");
+    let lock = source.join("package-lock.json");
+    let wanted = fs::read(&lock).map_err(|error| Failure::file(&lock, error))?;
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("    oidc-provider is installed");
+        return Ok(());
+    }
+    println!("    installing oidc-provider and openid-client by npm");
+    for name in ["package.json", "package-lock.json"] {
+        fs::copy(source.join(name), folder.join(name)).map_err(|error| Failure::file(&source.join(name), error))?;
+    }
+    command::run(Command::new("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))
+        .map_err(|failure| Failure::Wrong(format!("{failure}; run `npm ci` in {} and repeat", folder.display())))?;
+    fs::write(&stamp, wanted).map_err(|error| Failure::file(&stamp, error))
+}
+
+fn cargo_deny(workspace: &Workspace) -> Result<(), Failure> {
+    let wanted = format!("cargo-deny {CARGO_DENY}");
+    let installed = workspace.tools().join("bin/cargo-deny");
+    for program in [installed.as_path(), Path::new("cargo-deny")] {
+        if command::read(Command::new(program).arg("--version")).is_ok_and(|version| version.trim() == wanted) {
+            println!("    {wanted} is installed");
+            return Ok(());
+        }
+    }
+    println!("    installing {wanted}");
+    let root = workspace.tools();
+    let build = root.join("build");
+    command::run(
+        workspace
+            .cargo(&["install", "cargo-deny", "--locked", "--quiet", "--version", CARGO_DENY])
+            .arg("--root")
+            .arg(&root)
+            .arg("--target-dir")
+            .arg(&build),
+    )
+    .map_err(|failure| {
+        Failure::Wrong(format!("{failure}; run `cargo install cargo-deny --locked --version {CARGO_DENY}` and repeat"))
+    })?;
+    // only the program is needed; its build is larger than the project's own
+    if build.exists() { fs::remove_dir_all(&build).map_err(|error| Failure::file(&build, error)) } else { Ok(()) }
+}
