@@ -1,0 +1,210 @@
+//! What a device says of its own state, signed by the device's key.
+//!
+//! A report is evidence, not proof: whoever owns the machine can forge it. The signature says which device spoke, so
+//! that no report can be lent to another.
+
+mod signed;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::time::UnixTime;
+
+pub use signed::{Accepted, Expected, MEDIA_TYPE, PostureError, TYP, check, sign};
+
+/// Says how a check came out; there are no defaults, and unknown is never pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The device is as it should be.
+    Pass,
+    /// The device is not as it should be.
+    Fail,
+    /// Nobody can say; see the reason.
+    Unknown,
+    /// The question does not arise on this device.
+    NotApplicable,
+    /// The check itself broke.
+    Error,
+}
+
+impl State {
+    /// Gives the word of the wire and of policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+            Self::NotApplicable => "not_applicable",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// Says why a check is unknown or broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The person may not look.
+    Permission,
+    /// The source does not exist.
+    Absent,
+    /// This sort of system is not supported.
+    Unsupported,
+    /// It took too long.
+    Timeout,
+    /// The source could not be read as what it should be.
+    Parse,
+}
+
+impl Reason {
+    /// Gives the word of the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Permission => "permission",
+            Self::Absent => "absent",
+            Self::Unsupported => "unsupported",
+            Self::Timeout => "timeout",
+            Self::Parse => "parse",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// Says who stands behind a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assurance {
+    /// The person's own program.
+    #[default]
+    #[serde(rename = "self")]
+    SelfReported,
+    /// A privileged helper of the device.
+    System,
+    /// The device's hardware.
+    Hardware,
+    /// Someone else, such as device management.
+    ThirdParty,
+}
+
+/// Says with which rights the checks were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Privilege {
+    /// A person's.
+    #[default]
+    User,
+    /// The system's.
+    System,
+}
+
+/// Holds one answer about the device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The check, dotted: `disk.root`, `os.version`; `x.ORG.NAME` is free for others.
+    pub id: String,
+    /// How it came out.
+    pub state: State,
+    /// Why, when it is unknown or broke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What was seen: text, number, truth value or a small object, at most 1 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// Where it was seen.
+    #[serde(default, deserialize_with = "crate::text::clean")]
+    pub source: String,
+    /// Who stands behind it.
+    #[serde(default)]
+    pub assurance: Assurance,
+    /// When it was seen.
+    pub at: UnixTime,
+    /// For how many seconds it may be believed.
+    pub ttl: u64,
+    /// How many milliseconds it took.
+    #[serde(default)]
+    pub took_ms: u64,
+}
+
+/// Holds all answers of one collection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub v: u32,
+    /// The report's own identifier.
+    pub id: String,
+    /// The operating system.
+    pub os: Os,
+    /// With which rights the checks were made.
+    #[serde(default)]
+    pub privilege: Privilege,
+    /// The program that made them.
+    pub client: ClientInfo,
+    /// The answers, at most 64, each id once.
+    pub checks: Vec<Check>,
+}
+
+/// Names an operating system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    /// `linux`, `macos` or `windows`.
+    #[serde(deserialize_with = "crate::text::clean")]
+    pub family: String,
+    /// The distribution or product, such as `debian`.
+    #[serde(default, deserialize_with = "crate::text::clean")]
+    pub id: String,
+    /// Its version.
+    #[serde(default, deserialize_with = "crate::text::clean")]
+    pub version: String,
+    /// The kernel's version.
+    #[serde(default, deserialize_with = "crate::text::clean")]
+    pub kernel: String,
+}
+
+/// Names a client program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientInfo {
+    /// Its name.
+    #[serde(deserialize_with = "crate::text::clean")]
+    pub name: String,
+    /// Its version.
+    #[serde(default, deserialize_with = "crate::text::clean")]
+    pub version: String,
+}
+
+/// Gives the name that a check has in policies, where dots cannot stand: `disk.root` is `disk_root`.
+#[must_use]
+pub fn policy_name(id: &str) -> String {
+    id.replace('.', "_")
+}
+
+/// Gives the problem code of a failed check: `posture.disk_encryption` for every disk, else `posture.` and the id
+/// without its repeated parts, such as `posture.os_version` and `posture.patch_age`.
+#[must_use]
+pub fn problem_code(id: &str) -> String {
+    match id {
+        "os.patch_age" => "posture.patch_age".to_owned(),
+        id if id.starts_with("disk.") => "posture.disk_encryption".to_owned(),
+        id => format!("posture.{}", policy_name(id)),
+    }
+}
+
+/// The checks that this version knows: the operating system's version, kernel and days since the last patch, and
+/// whether root, home and swap are encrypted.
+pub const KNOWN: [&str; 6] = ["os.version", "os.kernel", "os.patch_age", "disk.root", "disk.home", "disk.swap"];
+
+#[cfg(test)]
+mod tests;
