@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What both ends of ztsa do with sockets.
+//!
+//! Modules, each naming only those above it: [`task`] (who owns what runs), [`clock`], [`tls`], [`accept`], [`wide`] (large reads under TLS),
+//! [`http2`] (settings and keep-alive), [`tunnel`] (capsules on an HTTP/2 stream), [`relay`] (local socket to tunnel
+//! and back).
+
+pub mod task;
+
+pub mod clock;
+
+pub mod tls;
+
+pub mod accept;
+
+pub mod wide;
+
+pub mod http2;
+
+pub mod tunnel;
+
+pub mod relay;
+
+pub mod splice;
