@@ -1,1 +1,22 @@
-//! Placeholder.
+//! ztsa against programs that others wrote: what a user's own tools notice.
+//!
+//! `cargo xtask test` installs the programs and builds the binaries that these tests start; a missing one is a failure.
+//! Everything is on loopback, on free ports, in a temporary folder, and ends with its test.
+
+// what tests stand on
+mod folder;
+mod process;
+mod binary;
+mod program;
+mod gateway;
+mod home;
+
+// the tests
+mod database;
+mod shell;
+mod cache;
+mod proxy;
+mod ticket;
+mod browser;
+mod sign_in;
+mod balancer;

@@ -1,0 +1,106 @@
+//! Signing in at issuers that others wrote, by the device flow and through their real pages.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::gateway::{App, Gateway, Issuer, future_url};
+use crate::home::Home;
+use crate::process::{Process, finish};
+use crate::program::certificate::Authority;
+use crate::program::glewlwyd::Glewlwyd;
+use crate::program::http_server::{HttpServer, PAGE};
+use crate::program::oidc_provider::OidcProvider;
+
+/// Starts `ztsa login` and returns it with the address that the person is to open, code included.
+pub fn begin(home: &Home, gateway: &Gateway) -> (Process, String) {
+    let mut login = home.start(&["login", "--device", "--no-open", &gateway.url]);
+    let line = login.line("code=");
+    let url = line.split_whitespace().find(|word| word.contains("code=")).unwrap();
+    let url = url[url.find("http").unwrap()..].trim_end_matches(['"', ',', '.', ')']).to_owned();
+    (login, url)
+}
+
+/// Waits for the end of a login that was approved.
+pub fn end(mut login: Process) {
+    let status = login.ended();
+    assert!(status.success(), "login ended with {status} and wrote:\n{}", login.log());
+}
+
+/// Asserts that a signed-in person reaches the app, and that no credential lies about in the open.
+fn works(home: &Home, server: &HttpServer) {
+    let mut curl = home.ztsa(&["connect", "handbook", "--", "curl", "--silent", "--show-error", "http://{addr}/"]);
+    assert_eq!(finish(&mut curl).ok(), PAGE);
+    assert_eq!(server.requests().matches("GET / ").count(), 1);
+    let mut files = 0;
+    credentials(&home.folder().join("state"), &mut |path, bytes| {
+        files += 1;
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        let open = bytes.windows(3).any(|three| three == b"eyJ");
+        assert!(!open, "{} holds a token in the open", path.display());
+    });
+    assert!(files > 0, "nothing was kept");
+}
+
+fn credentials(folder: &Path, look: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { credentials(&path, look) } else { look(&path, &fs::read(&path).unwrap()) }
+    }
+}
+
+#[test]
+fn oidc_provider_by_its_own_pages_with_dpop_nonces_and_rotation() {
+    let (audience, port) = future_url();
+    let (server, authority) = (HttpServer::start(), Authority::new());
+    let provider = OidcProvider::start(&audience);
+    let scopes = ["openid", "profile", "email", "groups", "offline_access"];
+    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &scopes };
+    let gateway = Gateway::run(&[App("handbook", "http", server.port, &[])], &authority, &issuer);
+    let home = Home::new(&gateway);
+    let (login, url) = begin(&home, &gateway);
+    provider.approve(&url, "alice");
+    end(login);
+    works(&home, &server);
+    let status = finish(&mut home.ztsa(&["status", "--json"])).ok();
+    assert!(status.contains("alice@example.com") && status.contains("dev"), "{status}");
+    // what the issuer saw: one device grant, bound to the device's key
+    assert!(
+        provider.log().contains("grant.success urn:ietf:params:oauth:grant-type:device_code true"),
+        "{}",
+        provider.log()
+    );
+}
+
+#[test]
+fn somebody_without_the_group_is_denied_with_a_reason() {
+    let (audience, port) = future_url();
+    let (server, authority) = (HttpServer::start(), Authority::new());
+    let provider = OidcProvider::start(&audience);
+    let scopes = ["openid", "profile", "email", "groups", "offline_access"];
+    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &scopes };
+    let gateway = Gateway::run(&[App("handbook", "http", server.port, &[])], &authority, &issuer);
+    let home = Home::new(&gateway);
+    let (login, url) = begin(&home, &gateway);
+    provider.approve(&url, "bob");
+    end(login);
+    let denied = finish(&mut home.ztsa(&["connect", "handbook", "--", "curl", "http://{addr}/"]));
+    assert_ne!(denied.code, Some(0), "{denied}");
+    assert_eq!(server.requests().matches("GET / ").count(), 0);
+    assert!(gateway.audit().contains("handbook"), "no line in the audit log; the gateway wrote:\n{}", gateway.log());
+}
+
+#[test]
+fn glewlwyd_by_its_own_pages() {
+    let (audience, port) = future_url();
+    let (server, authority) = (HttpServer::start(), Authority::new());
+    let glewlwyd = Glewlwyd::start(&audience);
+    let issuer = Issuer { url: &glewlwyd.issuer, audience: &audience, port, scopes: &["openid"] };
+    let gateway = Gateway::run(&[App("handbook", "http", server.port, &[])], &authority, &issuer);
+    let home = Home::new(&gateway);
+    let (login, url) = begin(&home, &gateway);
+    glewlwyd.approve(&url);
+    end(login);
+    works(&home, &server);
+}
