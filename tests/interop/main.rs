@@ -19,4 +19,5 @@ mod proxy;
 mod ticket;
 mod browser;
 mod sign_in;
+mod relying_party;
 mod balancer;

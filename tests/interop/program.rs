@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod glewlwyd;
 pub mod haproxy;
 pub mod http_server;
+pub mod node;
 pub mod oidc_provider;
 pub mod page;
 pub mod postgres;

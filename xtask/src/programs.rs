@@ -30,10 +30,9 @@ enum Found {
 const PROGRAMS: &[Program] = &[
     Program { package: "postgresql", found: Found::Postgres("postgres") },
     Program { package: "postgresql", found: Found::Postgres("initdb") },
-    Program { package: "postgresql-contrib", found: Found::Postgres("pgbench") },
+    Program { package: "postgresql", found: Found::Postgres("pgbench") },
     Program { package: "postgresql-client", found: Found::InPath("psql") },
     Program { package: "openssh-server", found: Found::File("/usr/sbin/sshd") },
-    Program { package: "openssh-server", found: Found::File("/usr/lib/openssh/sftp-server") },
     Program { package: "openssh-client", found: Found::InPath("ssh") },
     Program { package: "openssh-client", found: Found::InPath("scp") },
     Program { package: "rsync", found: Found::InPath("rsync") },

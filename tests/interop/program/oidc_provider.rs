@@ -1,9 +1,7 @@
 //! The certified `oidc-provider` of npm, with its own sign-in and consent pages.
 
-use std::os::unix::fs::symlink;
-
+use super::node::node;
 use super::page::{Browser, Form};
-use crate::binary::{command, target};
 use crate::folder::Folder;
 use crate::process::{Process, free_port};
 
@@ -18,14 +16,9 @@ impl OidcProvider {
     /// Starts an issuer whose access tokens are for this audience.
     pub fn start(audience: &str) -> Self {
         let folder = Folder::new("oidc-provider");
-        let installed = target().join("oidc_provider/node_modules");
-        assert!(installed.is_dir(), "oidc-provider is missing: run `cargo xtask test --only install`");
-        symlink(&installed, folder.join("node_modules")).unwrap();
-        let script = folder.write("provider.mjs", include_str!("../oidc_provider/provider.mjs"));
         let port = free_port();
-        let mut node = command(installed.join("node/bin/node"));
-        let mut process =
-            Process::start("oidc-provider", &folder, node.arg(script).args([&port.to_string(), audience]));
+        let mut node = node(&folder, "provider.mjs", include_str!("../oidc_provider/provider.mjs"));
+        let mut process = Process::start("oidc-provider", &folder, node.args([&port.to_string(), audience]));
         process.line("ready");
         Self { issuer: format!("http://127.0.0.1:{port}"), process, _folder: folder }
     }
