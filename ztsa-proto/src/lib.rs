@@ -21,3 +21,5 @@ pub mod app;
 pub mod grant;
 pub mod why;
 pub mod event;
+pub mod capsule;
+pub mod template;

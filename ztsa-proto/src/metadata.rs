@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::text::printable;
+
 /// Describes the gateway as a protected resource; unknown members are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceMetadata {
@@ -105,13 +107,9 @@ impl ResourceMetadata {
     }
 
     fn check(&self, gateway: &Url) -> Result<(), MetadataError> {
-        let bare = |url: &str| url.strip_suffix('/').unwrap_or(url).to_owned();
-        let resource = Url::parse(&self.resource).map_err(|_| MetadataError::NotMetadata)?;
-        if bare(resource.as_str()) != bare(gateway.as_str()) {
-            return Err(MetadataError::Resource {
-                asked: bare(gateway.as_str()),
-                found: bare(resource.as_str()).chars().take(256).collect(),
-            });
+        let asked = bare(gateway.as_str());
+        if bare(&self.resource) != asked {
+            return Err(MetadataError::Resource { asked: asked.to_owned(), found: printable(&self.resource, 256) });
         }
         for (name, endpoint) in self.ztsa.endpoints() {
             let url = Url::parse(endpoint).map_err(|_| MetadataError::Endpoint { name })?;
@@ -170,6 +168,11 @@ pub enum MetadataError {
     },
 }
 
+/// A URL without its final slash.
+fn bare(url: &str) -> &str {
+    url.strip_suffix('/').unwrap_or(url)
+}
+
 #[derive(Deserialize)]
 struct Outline {
     ztsa: Version,
@@ -185,3 +188,6 @@ pub const PATH: &str = "/.well-known/oauth-protected-resource";
 /// The version of the protocol that this crate speaks.
 pub const VERSION: u32 = 1;
 const LARGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

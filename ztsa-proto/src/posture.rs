@@ -115,6 +115,7 @@ pub enum Privilege {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// The check, dotted: `disk.root`, `os.version`; `x.ORG.NAME` is free for others.
+    #[serde(deserialize_with = "crate::text::clean")]
     pub id: String,
     /// How it came out.
     pub state: State,
@@ -122,7 +123,7 @@ pub struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// What was seen: text, number, truth value or a small object, at most 1 KiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::text::clean_value", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// Where it was seen.
     #[serde(default, deserialize_with = "crate::text::clean")]

@@ -1,6 +1,7 @@
 //! Text from outside, made fit for a terminal and a log.
 
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// Keeps what is fit to print of a text that someone else wrote, at most `limit` characters of it.
 ///
@@ -12,41 +13,38 @@ use serde::{Deserialize, Deserializer};
 /// line of a log, or show itself in another order than it is stored in.
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
-    let mut kept = String::with_capacity(text.len().min(limit));
+    let mut kept = String::new();
     let mut length = 0;
+    let mut space_wanted = false;
     let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        let character = match character {
-            '\u{1b}' => {
-                skip_escape(&mut characters);
-                continue;
+    while length <= limit
+        && let Some(character) = characters.next()
+    {
+        match character {
+            '\u{1b}' => skip_escape(&mut characters),
+            '\u{9b}' => skip_control_sequence(&mut characters),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut characters),
+            character if character.is_whitespace() => space_wanted = !kept.is_empty(),
+            character if is_invisible(character) => {}
+            character => {
+                if std::mem::take(&mut space_wanted) {
+                    kept.push(' ');
+                    length += 1;
+                }
+                kept.push(character);
+                length += 1;
             }
-            '\u{9b}' => {
-                skip_control_sequence(&mut characters);
-                continue;
-            }
-            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => {
-                skip_string(&mut characters);
-                continue;
-            }
-            character if character.is_whitespace() => ' ',
-            character if is_invisible(character) => continue,
-            character => character,
-        };
-        if character == ' ' && (kept.is_empty() || kept.ends_with(' ')) {
-            continue;
         }
-        if length + 1 >= limit && characters.as_str().chars().any(|rest| !rest.is_whitespace() && !is_invisible(rest)) {
-            kept.push('…');
-            break;
-        }
-        if length == limit {
-            break;
-        }
-        kept.push(character);
-        length += 1;
     }
+    if length > limit { cut(&kept, limit) } else { kept }
+}
+
+/// Cuts a text to `limit` characters, the last of them an ellipsis.
+fn cut(text: &str, limit: usize) -> String {
+    let Some(room) = limit.checked_sub(1) else { return String::new() };
+    let mut kept: String = text.chars().take(room).collect();
     kept.truncate(kept.trim_end().len());
+    kept.push('…');
     kept
 }
 
@@ -63,6 +61,21 @@ pub(crate) fn clean_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 /// Reads a list of text members through [`printable`], for `#[serde(deserialize_with)]`.
 pub(crate) fn clean_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Vec::<String>::deserialize(deserializer).map(|list| list.iter().map(|text| printable(text, LIMIT)).collect())
+}
+
+/// Reads an optional JSON value, each text in it through [`printable`] but not cut, for `#[serde(deserialize_with)]`.
+pub(crate) fn clean_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Option::<Value>::deserialize(deserializer).map(|value| value.map(cleaned))
+}
+
+fn cleaned(value: Value) -> Value {
+    let text = |text: &str| printable(text, usize::MAX - 1);
+    match value {
+        Value::String(string) => Value::String(text(&string)),
+        Value::Array(items) => items.into_iter().map(cleaned).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (text(&name), cleaned(value))).collect(),
+        value => value,
+    }
 }
 
 /// Skips what follows ESC: a control sequence, a string (title, clipboard), or one final character (ECMA-48).

@@ -85,3 +85,26 @@ pub struct MissingFact {
     #[serde(default, deserialize_with = "crate::text::clean_option", skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_newer_gateways_explanation_still_reads() {
+        let why: WhyResponse = serde_json::from_value(json!({
+            "app": "db-prod", "decision": "perhaps", "later": 1, "problem": {"code": "posture.disk_encryption"},
+            "policies": [{"id": "prod", "effect": "permit", "later": 1}],
+            "missing": [{"fact": "disk.root", "state": "fail", "remedy": "Turn on\u{1b}[5m LUKS"}],
+        }))
+        .unwrap();
+        assert_eq!(why.decision, Decision::Deny);
+        assert_eq!(why.missing.first().unwrap().remedy.as_deref(), Some("Turn on LUKS"));
+        assert_eq!(serde_json::from_value::<WhyResponse>(serde_json::to_value(&why).unwrap()).unwrap(), why);
+        for decision in [Decision::Allow, Decision::StepUp, Decision::Deny] {
+            assert_eq!(serde_json::to_value(decision).unwrap(), decision.as_str());
+        }
+    }
+}
