@@ -1,0 +1,185 @@
+//! The loopback address that a browser comes back to (RFC 8252 7.3): one callback, a static page, no token in it.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use ztsa_proto::secret::Secret;
+
+/// The longest request head that is read, in bytes.
+const HEAD: usize = 16 * 1024;
+/// How long a connection may take to send it. Browsers open connections ahead of need and leave them silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many connections are served at once.
+const CROWD: usize = 32;
+
+const DONE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Signed in</h1><p>Go back to the terminal; \
+                    this page can be closed.</p>";
+const NOT_DONE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Not signed in</h1><p>The terminal says \
+                        why; this page can be closed.</p>";
+const STRANGE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Unknown request</h1><p>This page belongs \
+                       to a sign-in that is not under way.</p>";
+
+/// What the browser brought.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    pub(super) code: Option<Secret<String>>,
+    pub(super) iss: Option<String>,
+    pub(super) error: Option<String>,
+    pub(super) error_description: Option<String>,
+}
+
+/// A bound loopback port.
+#[derive(Debug)]
+pub(super) struct Callback {
+    listener: TcpListener,
+    authority: String,
+    redirect: String,
+}
+
+impl Callback {
+    /// Binds 127.0.0.1, or ::1 where there is no IPv4.
+    pub(super) async fn bind(host: Option<&str>) -> io::Result<Self> {
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
+            Ok(listener) => listener,
+            Err(error) => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.map_err(|_| error)?,
+        };
+        let address = listener.local_addr()?;
+        let authority = host.map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
+        let redirect = format!("http://{authority}/callback");
+        Ok(Self { listener, authority, redirect })
+    }
+
+    pub(super) fn redirect_uri(&self) -> &str {
+        &self.redirect
+    }
+
+    /// Waits until the browser comes with the right `state`; everything else is answered and forgotten, so that no page
+    /// can end a sign-in that is not its own.
+    pub(super) async fn arrival(&self, state: &str) -> Arrival {
+        let mut guests = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if guests.len() < CROWD => match accepted {
+                    Ok((stream, _)) => guests.push(self.serve(stream, state)),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                Some(done) = guests.next() => if let Some(arrival) = done {
+                    return arrival;
+                },
+            }
+        }
+    }
+
+    async fn serve(&self, mut stream: TcpStream, state: &str) -> Option<Arrival> {
+        let head = timeout(PATIENCE, read_head(&mut stream)).await.ok()?.ok()??;
+        let arrival = parse(&head, &self.authority, state);
+        let (status, page) = match &arrival {
+            Some(arrival) if arrival.error.is_none() => ("200 OK", DONE),
+            Some(_) => ("200 OK", NOT_DONE),
+            None => ("404 Not Found", STRANGE),
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+             Referrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: nosniff\r\n\
+             Connection: close\r\n\r\n{page}",
+            page.len()
+        );
+        // The sign-in goes on whether or not the page arrives.
+        let _ = timeout(PATIENCE, async {
+            stream.write_all(answer.as_bytes()).await?;
+            stream.shutdown().await
+        })
+        .await;
+        arrival
+    }
+}
+
+async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 2048];
+    while head.len() < HEAD {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        head.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        if head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+/// Takes a GET of our path, for our host, with our state; nothing else.
+fn parse(head: &[u8], authority: &str, state: &str) -> Option<Arrival> {
+    let text = std::str::from_utf8(head).ok()?;
+    let mut lines = text.split("\r\n");
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?, first.next()?);
+    let mut hosts = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = hosts.next().map(|(_, value)| value.trim())?;
+    let query = target.strip_prefix("/callback?")?;
+    if method != "GET" || !host.eq_ignore_ascii_case(authority) || hosts.next().is_some() {
+        return None;
+    }
+    let (mut arrival, mut given) = (Arrival::default(), None);
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let value = value.into_owned();
+        match &*name {
+            "state" => given = Some(value),
+            "code" => arrival.code = Some(Secret::new(value)),
+            "iss" => arrival.iss = Some(value),
+            "error" => arrival.error = Some(value),
+            "error_description" => arrival.error_description = Some(value),
+            _ => {}
+        }
+    }
+    (given.as_deref() == Some(state)).then_some(arrival)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn asked(request: &str) -> Option<Arrival> {
+        parse(request.as_bytes(), "127.0.0.1:5000", "right")
+    }
+
+    #[test]
+    fn only_our_callback_counts() {
+        let ours =
+            "GET /callback?code=abc%2F&state=right&iss=https%3A%2F%2Fidp HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n";
+        let arrival = asked(ours).unwrap();
+        assert_eq!(arrival.code.unwrap().expose(), "abc/");
+        assert_eq!(arrival.iss.as_deref(), Some("https://idp"));
+        for request in [
+            "GET /callback?code=abc&state=wrong HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
+            "GET /callback?code=abc HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
+            "GET /callback?code=abc&state=right HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            "GET /callback?code=abc&state=right HTTP/1.1\r\nHost: 127.0.0.1:5000\r\nHost: evil\r\n\r\n",
+            "GET /callback?code=abc&state=right HTTP/1.0\r\n\r\n",
+            "POST /callback?code=abc&state=right HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
+            "GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
+            "GET http://evil/callback?code=abc&state=right HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
+        ] {
+            assert!(asked(request).is_none(), "{request}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_is_too_much(head in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&head, "127.0.0.1:1", "s");
+        }
+    }
+}

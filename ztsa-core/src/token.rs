@@ -1,0 +1,382 @@
+//! One session for all processes of a person on a device.
+//!
+//! The session token is kept sealed on disk and shared; one process at a time renews it, at 60 % of its life, and the
+//! others adopt what it got. A network that fails signs nobody out: only a well-formed refusal does.
+
+mod cache;
+mod error;
+mod exchange;
+mod lock;
+mod record;
+mod refresh;
+mod sign_in;
+
+use std::{
+    sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex, time::Instant};
+use ztsa_proto::{
+    jws::{SignError, Signer, SoftwareKey},
+    metadata::ResourceMetadata,
+    name::DeviceId,
+    secret::Secret,
+    session::SessionInfo,
+    time::UnixTime,
+};
+
+use self::{cache::Cache, exchange::ExchangeError, lock::Lock, record::Credentials};
+pub use self::{
+    error::{LoginReason, TokenError},
+    sign_in::{LoginOptions, Logout, SignInError},
+};
+use crate::{
+    config::Config,
+    discovery,
+    http::Http,
+    store::{Record, Store, StoreKind},
+};
+
+/// A token this close to its end is not used for anything new.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// After a renewal failed for a passing reason, a token that is still good is used this long before the next attempt.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+/// How long a gateway's metadata is used without asking again.
+const METADATA_TTL: Duration = Duration::from_secs(3600);
+
+/// A session at the gateway, ready for use.
+#[derive(Clone, Debug)]
+pub struct SessionToken {
+    /// The token; it is bound to the device key and useless without it.
+    pub token: Secret<String>,
+    /// Who and what it stands for.
+    pub info: SessionInfo,
+    /// When it ends, by the gateway's clock.
+    pub expires_at: UnixTime,
+    /// When it is renewed, by the gateway's clock.
+    pub renew_at: UnixTime,
+}
+
+/// Gives out the session token; cheap to clone.
+#[derive(Clone)]
+pub struct Tokens {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    http: Http,
+    store: Store,
+    cache: Cache,
+    key: StdMutex<Arc<SoftwareKey>>,
+    current: StdMutex<Current>,
+    renewing: Mutex<()>,
+    metadata: Mutex<Option<Arc<ResourceMetadata>>>,
+}
+
+#[derive(Default)]
+struct Current {
+    session: Option<Arc<SessionToken>>,
+    /// No renewal before this, after one that failed.
+    pause: Option<Instant>,
+}
+
+/// What is known without asking anybody.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Where the wrapping key of the credentials is.
+    pub store: StoreKind,
+    /// What a person should know about the state on disk.
+    pub notes: Vec<String>,
+    /// The device's identifier: the thumbprint of its key.
+    pub device: DeviceId,
+    /// The sign-in, when there is one.
+    pub sign_in: Option<SignIn>,
+    /// The last session token, which may have ended.
+    pub session: Option<Arc<SessionToken>>,
+    /// By how many seconds the gateway's clock is ahead of this machine's, when more than 30.
+    pub clock_offset: i64,
+}
+
+/// A sign-in at an issuer.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The issuer.
+    pub issuer: String,
+    /// When its access token ends, by its clock.
+    pub expires_at: UnixTime,
+    /// Whether it can be prolonged without a person.
+    pub renewable: bool,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("gateway", &self.inner.config.resource()).finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// Opens the tokens of a profile; asks nobody on the network.
+    ///
+    /// # Errors
+    /// The state cannot be read ([`TokenError::Store`]).
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn open(config: Config, http: Http, store: Store) -> Result<Self, TokenError> {
+        let key = match store.load(Record::Device).await? {
+            Some(pkcs8) => SoftwareKey::from_pkcs8(&pkcs8),
+            None => SoftwareKey::generate(),
+        };
+        let cache = Cache::open(store.dir(), &config.resource());
+        cache.apply(&http);
+        let inner = Inner {
+            key: StdMutex::new(Arc::new(key?)),
+            config,
+            http,
+            store,
+            cache,
+            current: StdMutex::default(),
+            renewing: Mutex::default(),
+            metadata: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The HTTP client, with its nonces and clock offsets.
+    pub fn http(&self) -> &Http {
+        &self.inner.http
+    }
+
+    /// The device key.
+    pub fn key(&self) -> Arc<SoftwareKey> {
+        Arc::clone(&self.inner.key.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The device's identifier.
+    pub fn device(&self) -> DeviceId {
+        self.key().public_key().thumbprint()
+    }
+
+    /// The time by the gateway's clock.
+    pub fn now(&self) -> UnixTime {
+        self.inner.http.now(self.inner.config.gateway.as_str())
+    }
+
+    /// Makes a DPoP proof for a request to the gateway, with its last nonce and by its clock.
+    ///
+    /// # Errors
+    /// The device key cannot sign.
+    pub fn proof(&self, method: &str, url: &str, token: Option<&Secret<String>>) -> Result<String, SignError> {
+        self.inner.http.proof(&*self.key(), method, url, token.map(|token| token.expose().as_str()))
+    }
+
+    /// Remembers a DPoP nonce for a URL's origin, for this process and those to come.
+    pub fn store_nonce(&self, url: &str, nonce: &str) {
+        self.inner.http.store_nonce(url, nonce);
+        self.inner.cache.remember(&self.inner.http);
+    }
+
+    /// Gives a session token that is good for at least five more seconds.
+    ///
+    /// Any number of callers in any number of processes cause one renewal. A token that is still good is given while
+    /// another caller renews it, and when renewing fails for a passing reason.
+    ///
+    /// # Errors
+    /// See [`TokenError`]; [`TokenError::LoginRequired`] means that a person has to sign in.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: nothing that was received is lost before it is saved, except by a crash in the same moment.
+    pub async fn session(&self) -> Result<Arc<SessionToken>, TokenError> {
+        let now = self.now();
+        let (good, due) = self.look(now);
+        let guard = match good {
+            Some(session) if !due => return Ok(session),
+            Some(session) => match self.inner.renewing.try_lock() {
+                Ok(guard) => guard,
+                Err(_) => return Ok(session),
+            },
+            None => self.inner.renewing.lock().await,
+        };
+        let (good, due) = self.look(self.now());
+        if let (Some(session), false) = (&good, due) {
+            return Ok(Arc::clone(session));
+        }
+        let renewed = self.renew().await;
+        drop(guard);
+        match (renewed, good) {
+            (Err(error), Some(session)) if error.is_temporary() => {
+                tracing::debug!(%error, "the session could not be renewed yet");
+                self.current().pause = Some(Instant::now() + RENEWAL_PAUSE);
+                Ok(session)
+            }
+            (renewed, _) => renewed,
+        }
+    }
+
+    /// Says that the gateway did not accept a session token; the next [`Tokens::session`] gets another.
+    pub fn reject(&self, session: &SessionToken) {
+        let mut current = self.current();
+        if current.session.as_ref().is_some_and(|known| known.token == session.token) {
+            let mut ended = session.clone();
+            ended.expires_at = UnixTime(0);
+            ended.renew_at = UnixTime(0);
+            current.session = Some(Arc::new(ended));
+            current.pause = None;
+        }
+    }
+
+    /// Gives the gateway's metadata: from memory, from disk when younger than an hour, else from the gateway.
+    ///
+    /// # Errors
+    /// The gateway cannot be asked and nothing is known, or it names another issuer than at the first login.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn metadata(&self) -> Result<Arc<ResourceMetadata>, TokenError> {
+        let mut known = self.inner.metadata.lock().await;
+        if let Some(metadata) = &*known {
+            return Ok(Arc::clone(metadata));
+        }
+        let cached = self.inner.cache.metadata();
+        let now = self.inner.config.clock.now();
+        let metadata = match cached {
+            Some((metadata, at)) if now.since(at) < METADATA_TTL && at <= now => metadata,
+            cached => match (discovery::gateway(&self.inner.http, &self.inner.config).await, cached) {
+                (Ok(metadata), _) => {
+                    discovery::check_issuers(&self.inner.cache.pins(), &metadata, false)?;
+                    self.inner.cache.store_metadata(&metadata, now);
+                    metadata
+                }
+                (Err(error), Some((metadata, _))) if !matches!(error.retry(), ztsa_proto::problem::Retry::Never) => {
+                    metadata
+                }
+                (Err(error), _) => return Err(error.into()),
+            },
+        };
+        let metadata = Arc::new(metadata);
+        *known = Some(Arc::clone(&metadata));
+        Ok(metadata)
+    }
+
+    /// Says what is known without asking anybody on the network.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn status(&self) -> Result<Status, TokenError> {
+        let credentials = self.load_credentials().await?;
+        let session = match self.current().session.clone() {
+            Some(session) => Some(session),
+            None => self.load_session().await?,
+        };
+        Ok(Status {
+            store: self.inner.store.kind().await?,
+            notes: self.inner.store.notes(),
+            device: self.device(),
+            session: session.filter(|_| credentials.is_some()),
+            sign_in: credentials.map(|credentials| SignIn {
+                issuer: credentials.issuer,
+                expires_at: credentials.expires_at,
+                renewable: credentials.refresh_token.is_some(),
+            }),
+            clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
+        })
+    }
+
+    /// The known token if it is good, and whether it is time to renew it.
+    fn look(&self, now: UnixTime) -> (Option<Arc<SessionToken>>, bool) {
+        let current = self.current();
+        let good = current.session.clone().filter(|session| now.plus(LAST_MOMENT) < session.expires_at);
+        let paused = current.pause.is_some_and(|until| Instant::now() < until);
+        let due = good.as_ref().is_none_or(|session| now >= session.renew_at) && !paused;
+        (good, due)
+    }
+
+    /// Gets a new token, or adopts one that another process got meanwhile.
+    async fn renew(&self) -> Result<Arc<SessionToken>, TokenError> {
+        let _lock = self.lock().await?;
+        let known = self.current().session.clone();
+        if let Some(stored) = self.load_session().await? {
+            let other = known.is_none_or(|known| known.token != stored.token);
+            if other && self.now() < stored.renew_at {
+                return Ok(self.adopt(stored));
+            }
+        }
+        let credentials = self.load_credentials().await?.ok_or(LoginReason::Never)?;
+        let previous = self.load_session().await?;
+        self.establish(credentials, previous.as_deref()).await
+    }
+
+    /// Exchanges credentials for a session, refreshing them before when they are about to end, or after when the
+    /// gateway finds that they have. The caller holds the lock.
+    async fn establish(
+        &self,
+        credentials: Credentials,
+        previous: Option<&SessionToken>,
+    ) -> Result<Arc<SessionToken>, TokenError> {
+        let metadata = self.metadata().await?;
+        let (mut credentials, mut fresh) = refresh::when_due(self, credentials).await?;
+        loop {
+            match exchange::exchange(self, &metadata, &credentials, previous).await {
+                Ok(session) => {
+                    self.save_session(&session).await;
+                    self.inner.cache.remember(&self.inner.http);
+                    return Ok(self.adopt(Arc::new(session)));
+                }
+                Err(ExchangeError::Stale(_)) if !fresh && credentials.refresh_token.is_some() => {
+                    credentials = refresh::now(self, credentials).await?;
+                    fresh = true;
+                }
+                Err(ExchangeError::Stale(problem) | ExchangeError::Login(problem)) => {
+                    return Err(LoginReason::Gateway(problem).into());
+                }
+                Err(ExchangeError::Denied(problem)) => return Err(TokenError::Denied(problem)),
+                Err(ExchangeError::Http(error)) => return Err(TokenError::Gateway(error)),
+                Err(ExchangeError::Sign(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn adopt(&self, session: Arc<SessionToken>) -> Arc<SessionToken> {
+        *self.current() = Current { session: Some(Arc::clone(&session)), pause: None };
+        session
+    }
+
+    async fn lock(&self) -> Result<Option<Lock>, TokenError> {
+        match self.inner.store.dir() {
+            Some(dir) => Lock::acquire(&dir.join("lock"), self.inner.config.timeouts.lock).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn load_credentials(&self) -> Result<Option<Credentials>, TokenError> {
+        Ok(self.inner.store.load(Record::Credentials).await?.and_then(|bytes| Credentials::read(&bytes)))
+    }
+
+    async fn load_session(&self) -> Result<Option<Arc<SessionToken>>, TokenError> {
+        Ok(self.inner.store.load(Record::Session).await?.and_then(|bytes| record::read_session(&bytes)).map(Arc::new))
+    }
+
+    /// A session that cannot be saved is still good for this process.
+    async fn save_session(&self, session: &SessionToken) {
+        if let Err(error) = self.inner.store.save(Record::Session, &record::write_session(session)).await {
+            tracing::warn!(%error, "the session is not shared with other processes");
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.inner.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! From the issuer's token to a session at the gateway (RFC 8693), bound to the device key.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use ztsa_proto::{
+    jws::SignError,
+    metadata::ResourceMetadata,
+    problem::{self, Problem, Retry},
+    session::{ACCESS_TOKEN, OAuthError, TOKEN_EXCHANGE, TokenResponse},
+    time::UnixTime,
+};
+
+use super::{SessionToken, Tokens, record::Credentials};
+use crate::{
+    http::{Body, Http, HttpError, Request, Response},
+    posture,
+};
+
+/// Why there was no session for these credentials.
+#[derive(Debug)]
+pub(super) enum ExchangeError {
+    /// The access token has ended; a fresh one may do.
+    Stale(Box<Problem>),
+    /// Only a new sign-in helps.
+    Login(Box<Problem>),
+    /// Refused, whoever signs in.
+    Denied(Box<Problem>),
+    /// No usable answer.
+    Http(HttpError),
+    /// The device key does not sign.
+    Sign(SignError),
+}
+
+/// Asks for a session; `previous` is the one to go on with.
+pub(super) async fn exchange(
+    tokens: &Tokens,
+    metadata: &ResourceMetadata,
+    credentials: &Credentials,
+    previous: Option<&SessionToken>,
+) -> Result<SessionToken, ExchangeError> {
+    let endpoint = metadata.ztsa.token_endpoint.as_str();
+    let key = tokens.key();
+    let device = tokens.device();
+    let previous = previous.filter(|session| session.info.device.id == device);
+    let report = match metadata.ztsa.posture.as_slice() {
+        [] => None,
+        wanted => Some(posture::signed(&*key, wanted, &tokens.inner.config, &metadata.resource, tokens.now()).await?),
+    };
+    let id_token = credentials.id_token.as_ref().filter(|token| {
+        previous.is_none()
+            || ends(token.expose()).is_some_and(|end| tokens.http().now(&credentials.token_endpoint) < end)
+    });
+    let mut fields = vec![
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", credentials.access_token.expose().as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+    ];
+    if let Some(token) = id_token {
+        fields.push(("id_token", token.expose()));
+    }
+    if let Some(report) = &report {
+        fields.push(("posture", report));
+    }
+    if let Some(session) = previous {
+        fields.push(("session", session.info.session.as_str()));
+    }
+    let mut request = Request::post(endpoint, Body::Form(&fields)).signed(&*key);
+    if credentials.bound {
+        request.proved_token = Some(&credentials.access_token);
+    }
+    let response = tokens.http().send(&request).await.map_err(ExchangeError::Http)?;
+    if !response.status.is_success() {
+        return Err(judge(&response));
+    }
+    read(&response, tokens.http(), endpoint)
+}
+
+fn read(response: &Response, http: &Http, endpoint: &str) -> Result<SessionToken, ExchangeError> {
+    let answer: TokenResponse = response.json().map_err(ExchangeError::Http)?;
+    if !answer.token_type.eq_ignore_ascii_case("dpop") || answer.expires_in == 0 {
+        return Err(ExchangeError::Http(HttpError::Unexpected(response.seen())));
+    }
+    let now = http.now(endpoint);
+    Ok(SessionToken {
+        token: answer.access_token,
+        info: answer.ztsa,
+        expires_at: UnixTime(now.0.saturating_add(answer.expires_in)),
+        renew_at: UnixTime(now.0.saturating_add(answer.expires_in.saturating_mul(3) / 5)),
+    })
+}
+
+/// Sorts a refusal. Only a well-formed one counts; a page from in between is no refusal.
+fn judge(response: &Response) -> ExchangeError {
+    let unexpected = || ExchangeError::Http(HttpError::Unexpected(response.seen()));
+    let status = response.status.as_u16();
+    let Some(error) = OAuthError::from_json(&response.body) else {
+        return match Problem::from_json(&response.body) {
+            Ok(problem) if status < 500 => sort(problem, ""),
+            _ => unexpected(),
+        };
+    };
+    let said = error.error_description.clone().unwrap_or_default();
+    match error.problem {
+        Some(problem) if status < 500 && status != 429 => sort(problem, &error.error),
+        None if status < 500 && status != 429 => {
+            let code = match error.error.as_str() {
+                "invalid_grant" | "invalid_token" => "auth.expired",
+                "invalid_dpop_proof" | "use_dpop_nonce" => "auth.proof",
+                _ => "request.invalid",
+            };
+            sort(problem::new(code).with_detail(if said.is_empty() { error.error.clone() } else { said }), &error.error)
+        }
+        _ => unexpected(),
+    }
+}
+
+fn sort(problem: Problem, error: &str) -> ExchangeError {
+    let problem = Box::new(problem);
+    match (problem.code.as_str(), problem.retry) {
+        ("auth.expired", _) => ExchangeError::Stale(problem),
+        (_, Retry::AfterLogin)
+            if matches!(error, "invalid_grant" | "invalid_token") && problem.code.starts_with("auth.") =>
+        {
+            ExchangeError::Stale(problem)
+        }
+        (_, Retry::AfterLogin) => ExchangeError::Login(problem),
+        _ => ExchangeError::Denied(problem),
+    }
+}
+
+impl From<SignError> for ExchangeError {
+    fn from(error: SignError) -> Self {
+        Self::Sign(error)
+    }
+}
+
+/// When a JWT ends, as it says itself.
+fn ends(jwt: &str) -> Option<UnixTime> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: UnixTime,
+    }
+    let body = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&body).ok().map(|claims| claims.exp)
+}
+
+#[cfg(test)]
+mod tests;
