@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The ztsa gateway: verifies, decides by policy, watches risk, carries the bytes, ends live tunnels when the answer changes.
+//!
+//! Modules stand in the order in which they may name each other: a module names only modules above it.
+
+pub mod config;
+pub mod store;
+pub mod audit;
+pub mod metadata;
+pub mod authn;
+pub mod posture;
+pub mod risk;
+pub mod policy;
+pub mod lease;
+pub mod ticket;
+pub mod engine;
+pub mod admin;

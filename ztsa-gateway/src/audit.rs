@@ -1,0 +1,181 @@
+//! Writes down every decision and every ended tunnel: one OCSF event a line, appended to a 0600 file.
+//!
+//! Recording never waits: a bounded queue feeds one thread, and what the queue or the disk cannot take is counted.
+
+mod event;
+mod writer;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ztsa_proto::name::{AppName, DeviceId, SessionId, TunnelId, UserId};
+use ztsa_proto::time::UnixTime;
+
+use crate::config::AuditFile;
+use writer::Writer;
+
+/// Appends records to the audit log; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    writer: Writer,
+}
+
+/// Says why the audit log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log {path} cannot be opened: {cause}. Check that the directory exists and that this user may write there.", path = path.display())]
+pub struct AuditError {
+    path: PathBuf,
+    cause: std::io::Error,
+}
+
+/// Describes one event, in the words of this project; the log writes it in those of OCSF.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When.
+    pub at: UnixTime,
+    /// What happened.
+    pub activity: Activity,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// Who, where known.
+    pub actor: Option<Actor>,
+    /// The address that the client came from.
+    pub peer: Option<IpAddr>,
+    /// The app and its port.
+    pub app: Option<(AppName, u16)>,
+    /// The tunnel.
+    pub tunnel: Option<TunnelId>,
+    /// The stable reason code: a problem's `code`, or how a tunnel ended.
+    pub code: Option<String>,
+    /// The reason in words. Never a secret.
+    pub message: Option<String>,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// The shadow policies that would have decided otherwise.
+    pub shadow: Vec<String>,
+    /// The decision's id, as people see it in a refusal.
+    pub decision: Option<String>,
+    /// What an ended tunnel carried.
+    pub traffic: Option<Traffic>,
+}
+
+/// Names who acted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// Issuer and subject.
+    pub user: Option<UserId>,
+    /// The person's name.
+    pub name: Option<String>,
+    /// The person's address.
+    pub email: Option<String>,
+    /// The device.
+    pub device: Option<DeviceId>,
+    /// The session.
+    pub session: Option<SessionId>,
+}
+
+/// Says what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// An issuer's token was exchanged for a new session.
+    SignIn,
+    /// A session was renewed.
+    Renew,
+    /// A session was ended by its person.
+    SignOut,
+    /// A tunnel was asked for and judged.
+    Connect,
+    /// A grant was asked for and judged.
+    Grant,
+    /// A ticket was asked for and judged.
+    Ticket,
+    /// A live tunnel was suspended.
+    Suspend,
+    /// A suspended tunnel was restored.
+    Restore,
+    /// A tunnel ended.
+    End,
+    /// An administrator, or the gateway itself, revoked something.
+    Revoke,
+    /// A risk signal was set or cleared.
+    Risk,
+    /// A device was approved, blocked or released.
+    Device,
+    /// The policies were loaded or refused.
+    Policy,
+}
+
+/// Says how it came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was allowed, or done.
+    Success,
+    /// It was refused, or failed.
+    Failure,
+}
+
+/// Counts what a tunnel carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes from the client to the app.
+    pub up: u64,
+    /// Bytes from the app to the client.
+    pub down: u64,
+    /// How long it was open.
+    pub duration: Duration,
+}
+
+impl Record {
+    /// Begins a record; the caller fills in what is known.
+    pub fn new(at: UnixTime, activity: Activity, outcome: Outcome) -> Record {
+        Record {
+            at,
+            activity,
+            outcome,
+            actor: None,
+            peer: None,
+            app: None,
+            tunnel: None,
+            code: None,
+            message: None,
+            policies: Vec::new(),
+            shadow: Vec::new(),
+            decision: None,
+            traffic: None,
+        }
+    }
+}
+
+impl Audit {
+    /// Opens the log for appending, mode 0600, and starts its writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(file: &AuditFile) -> Result<Audit, AuditError> {
+        Writer::open(&file.file)
+            .map(|writer| Audit { writer })
+            .map_err(|cause| AuditError { path: file.file.clone(), cause })
+    }
+
+    /// Records an event; never waits. What the queue cannot take is counted in [`Audit::lost`].
+    pub fn record(&self, record: Record) {
+        self.writer.send(record);
+    }
+
+    /// How many events were lost since the start, to a full queue or a full disk.
+    pub fn lost(&self) -> u64 {
+        self.writer.lost()
+    }
+
+    /// Waits until everything recorded so far is in the file, or lost.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: what is queued is still written.
+    pub async fn flush(&self) {
+        self.writer.flush().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The one thread that appends to the audit log.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::{Record, event};
+
+/// The events that may wait for the disk.
+const QUEUE: usize = 16_384;
+/// The bytes gathered before they are written, when more events wait.
+const BATCH: usize = 256 * 1024;
+
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Option<SyncSender<Message>>,
+    lost: Arc<AtomicU64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Record(Box<Record>),
+    Flush(oneshot::Sender<()>),
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path) -> std::io::Result<Writer> {
+        let log = Log::open(path)?;
+        let (queue, messages) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
+        let thread =
+            std::thread::Builder::new().name("ztsa-audit".to_owned()).spawn(move || run(log, &messages, &counted))?;
+        Ok(Writer { shared: Arc::new(Shared { queue: Some(queue), lost, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    pub(super) fn send(&self, record: Record) {
+        let sent =
+            self.shared.queue.as_ref().is_some_and(|queue| queue.try_send(Message::Record(Box::new(record))).is_ok());
+        if !sent && self.shared.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!("the audit queue is full: events are lost (said once; the count is in the status)");
+        }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn flush(&self) {
+        let Some(queue) = self.shared.queue.clone() else { return };
+        let (tell, told) = oneshot::channel();
+        let mut message = Message::Flush(tell);
+        // the queue may be full for a moment; the thread is emptying it
+        while let Err(error) = queue.try_send(message) {
+            match error {
+                std::sync::mpsc::TrySendError::Full(back) => message = back,
+                std::sync::mpsc::TrySendError::Disconnected(_) => return,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        drop(queue);
+        drop(told.await);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+}
+
+fn run(mut log: Log, messages: &Receiver<Message>, lost: &AtomicU64) {
+    let mut buffer = Vec::with_capacity(BATCH);
+    let mut flushes = Vec::new();
+    while let Ok(first) = messages.recv() {
+        let mut events = 0;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Record(record) => {
+                    if serde_json::to_writer(&mut buffer, &event::json(&record)).is_ok() {
+                        events += 1;
+                        buffer.push(b'\n');
+                    }
+                }
+                Message::Flush(tell) => flushes.push(tell),
+            }
+            next = if buffer.len() < BATCH { messages.try_recv().ok() } else { None };
+        }
+        log.append(&buffer, events, lost);
+        buffer.clear();
+        for tell in flushes.drain(..) {
+            drop(tell.send(()));
+        }
+    }
+}
+
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// A line may have been cut: the next one starts on a line of its own.
+    torn: bool,
+    failing: bool,
+}
+
+impl Log {
+    fn open(path: &Path) -> std::io::Result<Log> {
+        let file = append_to(path)?;
+        Ok(Log { path: path.to_owned(), torn: ends_torn(path), file, failing: false })
+    }
+
+    fn append(&mut self, lines: &[u8], events: u64, lost: &AtomicU64) {
+        if lines.is_empty() {
+            return;
+        }
+        match self.try_append(lines) {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(lost = lost.load(Ordering::Relaxed), "the audit log can be written again");
+                }
+            }
+            Err(cause) => {
+                self.torn = true;
+                lost.fetch_add(events, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(path = %self.path.display(), %cause, "the audit log cannot be written: events are lost until it can");
+                }
+            }
+        }
+    }
+
+    fn try_append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        if self.moved() {
+            self.file = append_to(&self.path)?;
+            self.torn = false;
+        }
+        if self.torn {
+            self.file.write_all(b"\n")?;
+            self.torn = false;
+        }
+        self.file.write_all(lines)
+    }
+
+    /// Says whether somebody moved the file away, as log rotation does.
+    fn moved(&self) -> bool {
+        match (self.file.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(open), Ok(named)) => open.ino() != named.ino() || open.dev() != named.dev(),
+            (_, Err(_)) => true,
+            (Err(_), Ok(_)) => false,
+        }
+    }
+}
+
+fn append_to(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Says whether the last line of a log that is there already was cut, as by a crash or a full disk.
+fn ends_torn(path: &Path) -> bool {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1)).is_ok() && file.read_exact(&mut last).is_ok() && last != *b"\n"
+}

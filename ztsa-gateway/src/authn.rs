@@ -1,0 +1,349 @@
+//! Knows who is asking: exchanges issuers' tokens for session tokens, and checks session tokens and proofs on every request.
+
+mod error;
+mod nonce;
+mod replay;
+mod jwks;
+mod jwt;
+mod issuer;
+mod cache;
+mod token;
+mod form;
+mod login;
+mod exchange;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use ztsa_proto::dpop::{self, Expected, Proof};
+use ztsa_proto::name::{DeviceId, SessionId, UserId};
+use ztsa_proto::posture::Report;
+use ztsa_proto::problem::Problem;
+use ztsa_proto::secret::Secret;
+use ztsa_proto::time::UnixTime;
+
+use crate::config::{self, Config, SessionRules};
+use crate::metadata;
+use crate::store::{Store, StoreError, Subject};
+use cache::Cache;
+use nonce::Nonces;
+use replay::Replays;
+use token::Minter;
+
+pub use error::{AuthnError, IssuerError, OAuthFault, TokenFault};
+pub use form::ExchangeForm;
+
+/// Says who a person is, as far as their issuer's tokens tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Issuer and subject.
+    pub user: UserId,
+    /// The person's name.
+    pub name: Option<String>,
+    /// The person's address: for people to read, never for deciding.
+    pub email: Option<String>,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// The authentication context class (OpenID Connect `acr`).
+    pub acr: Option<String>,
+    /// The authentication methods (RFC 8176 `amr`).
+    pub amr: Vec<String>,
+    /// When the person last proved who they are.
+    pub auth_time: Option<UnixTime>,
+    /// The issuer's name in the configuration.
+    pub issuer: String,
+}
+
+/// Describes one person on one device, for the life of one session token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The session; it stays the same when the token is renewed.
+    pub id: SessionId,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// The device that the token is bound to.
+    pub device: DeviceId,
+    /// When the session began.
+    pub started_at: UnixTime,
+    /// When this token was issued.
+    pub issued_at: UnixTime,
+    /// When this token runs out.
+    pub expires_at: UnixTime,
+}
+
+/// Holds what authentication reads of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, as it was sent, without query.
+    pub url_path: &'a str,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Holds what an exchange came to. Nothing is granted yet: policy and risk have not been asked.
+#[derive(Clone, Debug)]
+pub struct Exchanged {
+    /// The session, to be minted.
+    pub session: Arc<Session>,
+    /// Whether a session that was there was renewed.
+    pub renewed: bool,
+    /// The posture report that came along, checked.
+    pub posture: Option<Report>,
+}
+
+/// Checks who is asking.
+#[derive(Debug)]
+pub struct Authn {
+    resource: String,
+    rules: SessionRules,
+    store: Store,
+    minter: Minter,
+    nonces: Nonces,
+    replays: Replays,
+    newcomers: Replays,
+    tokens: Cache<Arc<Session>>,
+    issuers: Vec<Arc<issuer::Issuer>>,
+}
+
+/// Says why authentication cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthnSetupError {
+    /// The gateway's keys cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key in the store does not read.
+    #[error(
+        "the gateway's signing key in the store does not read: {0}. Restore the store from a backup, or start with a new one."
+    )]
+    Key(String),
+    /// A file that an issuer's table names cannot be used.
+    #[error("issuer `{issuer}`: {path} {cause}", path = path.display())]
+    File {
+        /// The issuer.
+        issuer: String,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The TLS client cannot be built.
+    #[error("issuer `{issuer}`: its HTTP client cannot be built: {cause}")]
+    Client {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// How long a nonce of ours may be used (RFC 9449 section 8).
+const NONCE_LIFE: Duration = Duration::from_secs(300);
+/// A nonce of ours proves the time; the device's own clock is not asked.
+const ANY_TIME: Duration = Duration::from_secs(u32::MAX as u64);
+
+impl Authn {
+    /// Reads the gateway's keys, making them the first time, and prepares a client for each issuer. No issuer is asked yet.
+    ///
+    /// Blocks on the disk: call it while starting.
+    ///
+    /// # Errors
+    /// A key or a file named in the configuration cannot be used.
+    pub fn new(config: &Config, store: &Store) -> Result<Authn, AuthnSetupError> {
+        let resource = config.resource();
+        let issuers =
+            config.issuers.iter().map(|issuer| issuer::Issuer::new(issuer).map(Arc::new)).collect::<Result<_, _>>()?;
+        Ok(Authn {
+            minter: Minter::new(store, &resource)?,
+            resource,
+            rules: config.session,
+            store: store.clone(),
+            nonces: Nonces::new(NONCE_LIFE),
+            replays: Replays::new(NONCE_LIFE, 2_000_000),
+            newcomers: Replays::new(NONCE_LIFE, 200_000),
+            tokens: Cache::new(16_384),
+            issuers,
+        })
+    }
+
+    /// Checks a request with a session token: `Authorization: DPoP` and one `DPoP` proof with `ath`.
+    ///
+    /// It asks nobody: the token is verified by the gateway's own key and remembered, so that a request costs one signature check.
+    ///
+    /// # Errors
+    /// [`AuthnError`], for [`Authn::challenge`].
+    pub fn check(&self, head: &Head<'_>, now: UnixTime) -> Result<Arc<Session>, AuthnError> {
+        let token = token::authorization(head.headers)?;
+        let session = self.session_of(token, now)?;
+        let proof = self.proof(head, Some((token, &session.device)), now)?;
+        self.fresh(&self.replays, &proof, now)?;
+        self.standing(&session, now)?;
+        Ok(session)
+    }
+
+    /// Checks a signed posture report that a session sends by itself.
+    ///
+    /// # Errors
+    /// [`AuthnError::Posture`] when it is not this device's, not for this gateway, old, replayed or malformed.
+    pub fn posture(&self, jws: &str, session: &Session, now: UnixTime) -> Result<Report, AuthnError> {
+        self.report(jws, &session.device, now)
+    }
+
+    /// Says whether a session that was checked earlier would still be accepted: not revoked, its device not blocked.
+    ///
+    /// For live tunnels, whose token is not presented again: its expiry is not looked at.
+    ///
+    /// # Errors
+    /// [`AuthnError::Revoked`] or [`AuthnError::DeviceBlocked`].
+    pub fn standing(&self, session: &Session, now: UnixTime) -> Result<(), AuthnError> {
+        if self.store.is_blocked(&session.device) {
+            return Err(AuthnError::DeviceBlocked);
+        }
+        let cutoff = self.store.cutoff_of(&session.identity.user, &session.device, &session.id);
+        match cutoff.filter(|cutoff| session.issued_at <= *cutoff) {
+            Some(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a session by its person's wish: its tokens are refused from now on; the same sign-in may begin another.
+    pub fn sign_out(&self, session: &SessionId, now: UnixTime) {
+        self.store.revoke(Subject::Session(session.clone()), now, "signed out");
+        self.end_row(session, now);
+    }
+
+    /// Revokes a session for good: neither its tokens nor the sign-in behind it are accepted again.
+    ///
+    /// Durable after [`Store::flush`]. Says whether the session was known.
+    pub fn revoke_session(&self, session: &SessionId, now: UnixTime, reason: &str) -> bool {
+        self.store.revoke(Subject::Session(session.clone()), now, reason);
+        let Some(row) = self.end_row(session, now) else { return false };
+        self.store.revoke(Subject::Login(row.user, row.device), now, reason);
+        true
+    }
+
+    /// Revokes everything of a person that was issued until now, on every device; a new sign-in is accepted.
+    pub fn revoke_user(&self, user: &UserId, now: UnixTime, reason: &str) {
+        self.store.revoke(Subject::User(user.clone()), now, reason);
+    }
+
+    /// Revokes everything that was issued to a device until now; a new sign-in is accepted.
+    pub fn revoke_device(&self, device: &DeviceId, now: UnixTime, reason: &str) {
+        self.store.revoke(Subject::Device(device.clone()), now, reason);
+    }
+
+    /// Signs the token of a session.
+    ///
+    /// # Errors
+    /// The signing key cannot be used.
+    pub fn mint(&self, session: &Session) -> Result<Secret<String>, AuthnError> {
+        self.minter.mint(session)
+    }
+
+    /// Makes a DPoP nonce, for the `DPoP-Nonce` header of any response.
+    pub fn nonce(&self, now: UnixTime) -> String {
+        self.nonces.make(now)
+    }
+
+    /// Makes the headers of a refusal at a resource endpoint: `WWW-Authenticate` for a 401, and a fresh `DPoP-Nonce`.
+    ///
+    /// At the token endpoint only the nonce goes out: send [`Authn::nonce`] there.
+    pub fn challenge(&self, error: &AuthnError, now: UnixTime) -> Vec<(HeaderName, HeaderValue)> {
+        let problem = error.problem();
+        self.headers(problem.status, error.challenge(), &problem, now)
+    }
+
+    /// Makes the headers of a decision that wants more proof of who it is (RFC 9470).
+    pub fn step_up(&self, problem: &Problem, now: UnixTime) -> Vec<(HeaderName, HeaderValue)> {
+        self.headers(problem.status, "insufficient_user_authentication", problem, now)
+    }
+
+    fn headers(&self, status: u16, error: &str, problem: &Problem, now: UnixTime) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
+        if status == 401 {
+            let mut text = "DPoP".to_owned();
+            let mut parameter = |name: &str, value: &str| {
+                let separator = if text == "DPoP" { " " } else { ", " };
+                text.push_str(&format!("{separator}{name}=\"{}\"", error::quotable(value)));
+            };
+            if !error.is_empty() {
+                parameter("error", error);
+                parameter("error_description", &problem.to_string());
+            }
+            if let Some(values) = &problem.acr_values {
+                parameter("acr_values", values);
+            }
+            if let Some(age) = problem.max_age {
+                parameter("max_age", &age.to_string());
+            }
+            parameter("algs", "ES256");
+            parameter("resource_metadata", &metadata::url(&self.resource));
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.push((http::header::WWW_AUTHENTICATE, value));
+            }
+        }
+        if let Ok(value) = HeaderValue::from_str(&self.nonce(now)) {
+            headers.push((HeaderName::from_static("dpop-nonce"), value));
+        }
+        headers
+    }
+
+    fn session_of(&self, token: &str, now: UnixTime) -> Result<Arc<Session>, AuthnError> {
+        let key = cache::key(token);
+        let session = if let Some(session) = self.tokens.find(&key) {
+            session
+        } else {
+            let session = Arc::new(self.minter.read(token)?);
+            self.tokens.keep(key, Arc::clone(&session));
+            session
+        };
+        if session.expires_at <= now {
+            return Err(AuthnError::Expired);
+        }
+        Ok(session)
+    }
+
+    fn proof(&self, head: &Head<'_>, token: Option<(&str, &DeviceId)>, now: UnixTime) -> Result<Proof, AuthnError> {
+        let url = format!("{}{}", self.resource, head.url_path);
+        let expected = Expected {
+            method: head.method,
+            url: &url,
+            access_token: token.map(|(token, _)| token),
+            device: token.map(|(_, device)| device),
+            now,
+            past: ANY_TIME,
+            future: ANY_TIME,
+        };
+        let headers = head.headers.get_all("dpop");
+        let proof = dpop::check(headers.iter().map(HeaderValue::as_bytes), &expected)?;
+        if proof.nonce.as_deref().is_some_and(|nonce| self.nonces.is_ours(nonce, now)) {
+            Ok(proof)
+        } else {
+            Err(AuthnError::UseNonce)
+        }
+    }
+
+    fn fresh(&self, replays: &Replays, proof: &Proof, now: UnixTime) -> Result<(), AuthnError> {
+        replays.first(&proof.device, &proof.jti, now)
+    }
+
+    fn end_row(&self, session: &SessionId, now: UnixTime) -> Option<crate::store::SessionRow> {
+        let mut row = self.store.session(session)?;
+        row.ends_at = row.ends_at.min(now);
+        self.store.keep_session(row.clone());
+        Some(row)
+    }
+
+    fn issuer_named(&self, identifier: &str) -> Option<&Arc<issuer::Issuer>> {
+        self.issuers.iter().find(|known| known.config.issuer == identifier)
+    }
+}
+
+/// The configuration of an issuer, as authentication sees it.
+type IssuerConfig = config::Issuer;
+
+#[cfg(test)]
+mod tests;

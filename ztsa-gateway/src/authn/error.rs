@@ -1,0 +1,358 @@
+//! Why somebody is not who they say, or cannot be known now; as a problem, as an OAuth error, and as a challenge.
+
+use std::time::Duration;
+
+use ztsa_proto::dpop::DpopError;
+use ztsa_proto::name::DeviceId;
+use ztsa_proto::posture::PostureError;
+use ztsa_proto::problem::{self, Problem, Retry};
+
+/// Says why a request or an exchange was not authenticated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthnError {
+    /// The request has no token.
+    #[error("the request has no session token")]
+    Missing,
+    /// The token came another way than `Authorization: DPoP`.
+    #[error("the token came as {0}: a session token is bound to a device and goes in Authorization: DPoP, once")]
+    Scheme(&'static str),
+    /// The token is not one of this gateway's, or was changed.
+    #[error("the session token is not one of this gateway: {0}")]
+    Token(&'static str),
+    /// The session token ran out: renew it.
+    #[error("the session token has run out")]
+    Expired,
+    /// The proof is missing or wrong.
+    #[error("{0}")]
+    Proof(#[from] DpopError),
+    /// The proof lacks a nonce of this gateway: try again with the one sent along.
+    #[error("the proof must hold the nonce that this gateway just gave")]
+    UseNonce,
+    /// The proof was used before.
+    #[error("the proof was used before: each request needs its own")]
+    Replay {
+        /// The device whose key signed it.
+        device: DeviceId,
+    },
+    /// More proofs came than can be remembered.
+    #[error("more requests came than this gateway can check for replays")]
+    Crowded,
+    /// The session, or everything of the person or device until now, was revoked.
+    #[error("access was revoked {} ago: sign in again", text(*.since))]
+    Revoked {
+        /// How long ago.
+        since: Duration,
+    },
+    /// The session has lasted as long as it may, or was signed out.
+    #[error("the session has ended: sign in again")]
+    Over,
+    /// An administrator blocked the device.
+    #[error("this device is blocked")]
+    DeviceBlocked,
+    /// The form of an exchange is wrong.
+    #[error("the request is not a token exchange that this gateway takes: {0}")]
+    Form(String),
+    /// The token is of an issuer that the configuration does not name.
+    #[error("this gateway does not know the issuer {0}")]
+    UnknownIssuer(String),
+    /// The issuer's token is refused.
+    #[error("the {what} of issuer `{issuer}` is refused: {fault}")]
+    Refused {
+        /// The issuer's name in the configuration.
+        issuer: String,
+        /// `access token` or `ID token`.
+        what: &'static str,
+        /// Why.
+        fault: TokenFault,
+    },
+    /// The issuer cannot be asked now.
+    #[error("issuer `{issuer}` cannot be asked now: {cause}")]
+    Issuer {
+        /// The issuer's name in the configuration.
+        issuer: String,
+        /// What happened.
+        cause: IssuerError,
+    },
+    /// The posture report is not this device's, not for this gateway, old, or malformed.
+    #[error("{0}")]
+    Posture(#[from] PostureError),
+    /// The posture report has no nonce of this gateway, or one that was used.
+    #[error("the posture report must hold the nonce that this gateway just gave, once")]
+    PostureNonce,
+    /// The gateway cannot keep what it must keep.
+    #[error("the gateway cannot take sign-ins now: {0}")]
+    Unavailable(String),
+}
+
+/// Says why an issuer's token is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// It is not a JWT.
+    #[error(
+        "it is not a JWT; an issuer that gives opaque tokens needs tokens = \"userinfo\" or \"introspection\" here, or a `resource`"
+    )]
+    Opaque,
+    /// It is encrypted.
+    #[error("it is encrypted for somebody else")]
+    Encrypted,
+    /// It is over 64 KiB, or its parts do not read.
+    #[error("it is malformed")]
+    Malformed,
+    /// `alg` is `none`, symmetric or unknown.
+    #[error("its algorithm {0} is not accepted")]
+    Algorithm(String),
+    /// It demands an extension.
+    #[error("it demands an extension (`crit`)")]
+    Critical,
+    /// `typ` is not `at+jwt`.
+    #[error("its type is {0}, not \"at+jwt\"; for an issuer that cannot send that, set relaxed_typ = true")]
+    Type(String),
+    /// An ID token was sent as an access token.
+    #[error("it is an ID token: send the access token")]
+    IdToken,
+    /// No key of the issuer signed it.
+    #[error("its signature does not match the issuer's key")]
+    Signature,
+    /// The issuer has no such key.
+    #[error("it names a key that the issuer does not have")]
+    UnknownKey,
+    /// `iss` is another.
+    #[error("it was issued by somebody else")]
+    Issuer,
+    /// `aud` is another.
+    #[error("it is for {found}, not for this gateway; add that to `audiences` if it should be")]
+    Audience {
+        /// What it is for.
+        found: String,
+    },
+    /// It ran out.
+    #[error("it ran out {} ago", text(*.0))]
+    Expired(Duration),
+    /// It is not valid yet.
+    #[error("it is not valid yet: the issuer's clock or this gateway's is wrong")]
+    NotYet,
+    /// A claim is missing or of the wrong kind.
+    #[error("its claim `{0}` is missing or of the wrong kind")]
+    Claim(&'static str),
+    /// The issuer says that it is not active.
+    #[error("the issuer says that it is no longer valid")]
+    Inactive,
+    /// It is about another person than the access token.
+    #[error("it is about another person")]
+    Subject,
+    /// It was not issued with this access token.
+    #[error("it was not issued together with this access token (`at_hash`)")]
+    AccessHash,
+    /// An opaque access token came without an ID token.
+    #[error("an opaque access token needs the ID token that came with it")]
+    NoIdToken,
+    /// It is bound to another device's key.
+    #[error("it is bound to the key of another device")]
+    Device,
+    /// After a revocation, the time of the login must be known, and it does not say.
+    #[error("it does not tell when the person signed in (`auth_time`)")]
+    NoLoginTime,
+}
+
+/// Says what happened when an issuer was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerError {
+    /// No connection, or it broke.
+    #[error("{url} cannot be reached: {cause}")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// What the network said.
+        cause: String,
+    },
+    /// No answer in time.
+    #[error("{url} did not answer within {} s", .after.as_secs())]
+    Timeout {
+        /// What was asked.
+        url: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// Another status than 200.
+    #[error("{url} answered with status {status}")]
+    Status {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// Not JSON: a portal's page, an error page.
+    #[error("{url} answered with {found} instead of JSON: is something between this gateway and the issuer?")]
+    NotJson {
+        /// What was asked.
+        url: String,
+        /// What came.
+        found: &'static str,
+    },
+    /// More than is read.
+    #[error("{url} answered with more than {most} bytes")]
+    TooLarge {
+        /// What was asked.
+        url: String,
+        /// The most that is read.
+        most: usize,
+    },
+    /// The discovery document is somebody else's.
+    #[error("{url} is the document of {found}; `issuer` must be exactly that, or the wrong server answers")]
+    Mismatch {
+        /// What was asked.
+        url: String,
+        /// The issuer in the document.
+        found: String,
+    },
+    /// The document lacks what is needed, or sends elsewhere.
+    #[error("its discovery document has no usable `{0}`")]
+    Endpoint(&'static str),
+    /// The key set holds no key that can verify a token.
+    #[error("{url} holds no key that this gateway can use")]
+    NoKeys {
+        /// What was asked.
+        url: String,
+    },
+    /// It refuses to answer about this token or to this gateway.
+    #[error("{url} refused to answer: {error}")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// The OAuth error.
+        error: String,
+    },
+}
+
+/// Holds an answer of the token endpoint (RFC 6749 section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthFault {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `error` member.
+    pub error: &'static str,
+    /// The `error_description` member.
+    pub description: String,
+}
+
+impl AuthnError {
+    /// The refusal as a problem document.
+    pub fn problem(&self) -> Problem {
+        let problem = problem::new(self.code()).with_detail(self.to_string());
+        match self {
+            AuthnError::Revoked { since } => problem.with_step_up(None, Some(since.as_secs())),
+            AuthnError::Crowded => problem.with_retry(Retry::After { seconds: Some(30) }),
+            AuthnError::Unavailable(_) | AuthnError::Issuer { .. } => {
+                problem.with_retry(Retry::After { seconds: Some(5) })
+            }
+            AuthnError::UnknownIssuer(_) => {
+                problem.with_remedy("Sign in at an issuer that the gateway names: ztsa login.")
+            }
+            AuthnError::Refused { fault, .. } if !fault.login_helps() => problem
+                .with_remedy("Tell the administrator: the issuer's tokens and the gateway's configuration do not fit."),
+            _ => problem,
+        }
+    }
+
+    /// The refusal as the token endpoint says it.
+    pub fn oauth(&self) -> OAuthFault {
+        let (status, error) = match self {
+            AuthnError::UseNonce | AuthnError::PostureNonce => (400, "use_dpop_nonce"),
+            AuthnError::Proof(_) | AuthnError::Replay { .. } => (400, "invalid_dpop_proof"),
+            AuthnError::Form(_) | AuthnError::Missing | AuthnError::Scheme(_) | AuthnError::Posture(_) => {
+                (400, "invalid_request")
+            }
+            AuthnError::UnknownIssuer(_) | AuthnError::Refused { .. } => (400, "invalid_grant"),
+            AuthnError::Token(_) | AuthnError::Expired | AuthnError::Revoked { .. } | AuthnError::Over => {
+                (401, "invalid_grant")
+            }
+            AuthnError::DeviceBlocked => (403, "access_denied"),
+            AuthnError::Issuer { .. } | AuthnError::Unavailable(_) | AuthnError::Crowded => {
+                (503, "temporarily_unavailable")
+            }
+        };
+        OAuthFault { status, error, description: self.to_string() }
+    }
+
+    /// The `error` of a `WWW-Authenticate: DPoP` challenge (RFC 6750 section 3.1, RFC 9449 section 7.1); empty when there was no token.
+    pub(super) fn challenge(&self) -> &'static str {
+        match self {
+            AuthnError::Missing => "",
+            AuthnError::UseNonce => "use_dpop_nonce",
+            AuthnError::Proof(_) | AuthnError::Replay { .. } => "invalid_dpop_proof",
+            AuthnError::Form(_) => "invalid_request",
+            _ => "invalid_token",
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            AuthnError::Missing | AuthnError::Scheme(_) | AuthnError::Token(_) | AuthnError::UnknownIssuer(_) => {
+                "auth.required"
+            }
+            AuthnError::Expired => "auth.expired",
+            AuthnError::Refused { fault: TokenFault::Expired(_) | TokenFault::Inactive, .. } => "auth.expired",
+            AuthnError::Refused { .. } => "auth.required",
+            AuthnError::Proof(_) | AuthnError::UseNonce | AuthnError::Replay { .. } => "auth.proof",
+            AuthnError::Crowded => "gateway.limit",
+            AuthnError::Revoked { .. } => "session.revoked",
+            AuthnError::Over => "session.expired",
+            AuthnError::DeviceBlocked => "device.blocked",
+            AuthnError::Form(_) => "request.invalid",
+            AuthnError::Issuer { .. } => "auth.issuer",
+            AuthnError::Posture(_) | AuthnError::PostureNonce => "posture.report",
+            AuthnError::Unavailable(_) => "gateway.unavailable",
+        }
+    }
+}
+
+impl TokenFault {
+    /// Says whether a new sign-in can mend it.
+    fn login_helps(&self) -> bool {
+        matches!(
+            self,
+            TokenFault::Expired(_)
+                | TokenFault::Inactive
+                | TokenFault::Signature
+                | TokenFault::UnknownKey
+                | TokenFault::Subject
+                | TokenFault::AccessHash
+                | TokenFault::NoIdToken
+                | TokenFault::Device
+                | TokenFault::NoLoginTime
+        )
+    }
+}
+
+/// Keeps what may stand between the quotes of a header's parameter (RFC 9110 section 5.6.4, printable ASCII without quote and backslash).
+pub(super) fn quotable(text: &str) -> String {
+    let plain = |c: char| if (c.is_ascii_graphic() || c == ' ') && c != '\\' { c } else { '?' };
+    text.chars().map(|c| if c == '"' { '\'' } else { plain(c) }).take(512).collect()
+}
+
+/// A duration in its largest whole unit.
+fn text(span: Duration) -> String {
+    match span.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_ends_where_it_should() {
+        assert_eq!(quotable("a \"b\" \\ \r\n é"), "a 'b' ? ?? ?");
+    }
+
+    #[test]
+    fn a_span_reads_in_one_unit() {
+        for (seconds, written) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")] {
+            assert_eq!(text(Duration::from_secs(seconds)), written);
+        }
+    }
+}

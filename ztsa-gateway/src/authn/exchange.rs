@@ -1,0 +1,196 @@
+//! The exchange: an issuer's tokens and a proof become a session (RFC 8693).
+
+use std::sync::Arc;
+
+use ztsa_proto::name::{DeviceId, SessionId, UserId};
+use ztsa_proto::posture::{self, Report};
+use ztsa_proto::time::UnixTime;
+
+use super::error::TokenFault;
+use super::form::ExchangeForm;
+use super::login::Login;
+use super::{ANY_TIME, Authn, AuthnError, Exchanged, Head, Identity, Session};
+use crate::store::{SessionRow, Subject, User};
+
+impl Authn {
+    /// Proves an issuer's tokens and a device's key, and begins or renews a session. The caller judges it and mints its token.
+    ///
+    /// # Errors
+    /// [`AuthnError`], for [`AuthnError::oauth`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a session is kept only at the end; the proof is used up either way.
+    pub async fn exchange(&self, form: ExchangeForm, head: &Head<'_>, now: UnixTime) -> Result<Exchanged, AuthnError> {
+        let proof = self.proof(head, None, now)?;
+        self.fresh(&self.newcomers, &proof, now)?;
+        let device = proof.device;
+        if self.store.is_blocked(&device) {
+            return Err(AuthnError::DeviceBlocked);
+        }
+        if let Some(cause) = self.store.outage() {
+            return Err(AuthnError::Unavailable(cause));
+        }
+        let row = form.session.as_ref().and_then(|id| self.store.session(id)).filter(|row| row.device == device);
+        let issuer = self.issuer_of(&form, row.as_ref().map(|row| row.user.issuer.as_str()))?;
+        let renewing = row.as_ref().is_some_and(|row| row.ends_at > now && row.user.issuer == issuer.config.issuer);
+        let login = issuer.login(&form, &device, renewing, now).await?;
+        let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
+        let row = row.filter(|row| row.user == login.identity.user);
+        if renewing && row.is_none() {
+            // the tokens were read leniently for a session that turns out to be somebody else's
+            issuer.login(&form, &device, false, now).await?;
+        }
+        let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
+        Ok(Exchanged { session, renewed, posture })
+    }
+
+    fn session(
+        &self,
+        login: Login,
+        row: Option<SessionRow>,
+        asked: Option<&SessionId>,
+        device: &DeviceId,
+        now: UnixTime,
+    ) -> Result<(Arc<Session>, bool), AuthnError> {
+        let row = self.renewable(&login, row, asked, now)?;
+        if row.is_none() {
+            self.login_stands(&login, device, now)?;
+        }
+        let renewed = row.is_some();
+        let earlier = row.as_ref().and_then(|row| serde_json::from_str::<Identity>(&row.identity).ok());
+        let identity = merged(login.identity, login.says_groups, earlier);
+        let login_at = login.at.unwrap_or(now);
+        let row = SessionRow {
+            id: row.as_ref().map_or_else(SessionId::random, |row| row.id.clone()),
+            user: identity.user.clone(),
+            device: device.clone(),
+            started_at: row.as_ref().map_or(now, |row| row.started_at),
+            login_at: row.as_ref().map_or(login_at, |row| row.login_at.max(login_at.min(now))),
+            ends_at: row.as_ref().map_or_else(|| now.plus(self.rules.lifetime), |row| row.ends_at),
+            identity: serde_json::to_string(&identity).unwrap_or_default(),
+        };
+        self.store.record_user(User {
+            id: identity.user.clone(),
+            name: identity.name.clone(),
+            email: identity.email.clone(),
+        });
+        self.store.upsert_seen(&identity.user, device, now);
+        // times have whole seconds: a token that follows a revocation within its second is dated after it
+        let cutoff = self.store.cutoff_of(&identity.user, device, &row.id);
+        let issued_at = cutoff.map_or(now, |cutoff| now.max(UnixTime(cutoff.0.saturating_add(1))));
+        let session = Session {
+            id: row.id.clone(),
+            identity: Arc::new(identity),
+            device: device.clone(),
+            started_at: row.started_at,
+            issued_at,
+            expires_at: now.plus(self.rules.token_lifetime).min(row.ends_at),
+        };
+        self.store.keep_session(row);
+        Ok((Arc::new(session), renewed))
+    }
+
+    /// Says whether the session that a client asks to renew can be; a sign-in since it ended begins another.
+    fn renewable(
+        &self,
+        login: &Login,
+        row: Option<SessionRow>,
+        asked: Option<&SessionId>,
+        now: UnixTime,
+    ) -> Result<Option<SessionRow>, AuthnError> {
+        let Some(row) = row else {
+            // never this id again, even where the session itself is no longer known
+            return match asked.and_then(|id| self.store.cutoff(&Subject::Session(id.clone()))) {
+                Some(cutoff) if login.at.is_none_or(|at| at <= cutoff) => {
+                    Err(AuthnError::Revoked { since: now.since(cutoff) })
+                }
+                _ => Ok(None),
+            };
+        };
+        let cutoff = self.store.cutoff_of(&row.user, &row.device, &row.id);
+        if let Some(cutoff) = cutoff.filter(|cutoff| row.login_at <= *cutoff) {
+            let again = login.at.is_some_and(|at| at > cutoff && self.knows_login(login));
+            return if again { Ok(None) } else { Err(AuthnError::Revoked { since: now.since(cutoff) }) };
+        }
+        if row.ends_at <= now {
+            let again = login.at.is_some_and(|at| at > row.login_at);
+            return if again { Ok(None) } else { Err(AuthnError::Over) };
+        }
+        Ok(Some(row))
+    }
+
+    /// Refuses a sign-in from before a revocation of the person, the device, or an earlier session of theirs.
+    ///
+    /// # Security
+    /// The time of a sign-in is `auth_time`. Where the issuer gives none it is the oldest issue time of the tokens shown, which a
+    /// refresh moves; so once an issuer has given one for a person, tokens without it do not pass a revocation.
+    fn login_stands(&self, login: &Login, device: &DeviceId, now: UnixTime) -> Result<(), AuthnError> {
+        let user = &login.identity.user;
+        let subjects = [
+            Subject::User(user.clone()),
+            Subject::Device(device.clone()),
+            Subject::Login(user.clone(), device.clone()),
+        ];
+        let Some(cutoff) = subjects.iter().filter_map(|subject| self.store.cutoff(subject)).max() else {
+            return Ok(());
+        };
+        if login.at.is_none_or(|at| at <= cutoff) {
+            return Err(AuthnError::Revoked { since: now.since(cutoff) });
+        }
+        if !self.knows_login(login) {
+            return Err(AuthnError::Refused {
+                issuer: login.identity.issuer.clone(),
+                what: "sign-in",
+                fault: TokenFault::NoLoginTime,
+            });
+        }
+        Ok(())
+    }
+
+    /// Says whether the time of a sign-in is as good as this issuer can tell it.
+    fn knows_login(&self, login: &Login) -> bool {
+        login.identity.auth_time.is_some() || !self.gave_auth_time(&login.identity.user)
+    }
+
+    fn gave_auth_time(&self, user: &UserId) -> bool {
+        self.store
+            .sessions_of(user)
+            .iter()
+            .any(|row| serde_json::from_str::<Identity>(&row.identity).is_ok_and(|known| known.auth_time.is_some()))
+    }
+
+    /// Checks a signed posture report: the same key as the proof, a nonce of ours, once.
+    pub(super) fn report(&self, jws: &str, device: &DeviceId, now: UnixTime) -> Result<Report, AuthnError> {
+        // the nonce proves the time; the device's own clock is not asked
+        let expected = posture::Expected { audience: &self.resource, device, now, skew: ANY_TIME };
+        let accepted = posture::check(jws, &expected)?;
+        if !accepted.nonce.as_deref().is_some_and(|nonce| self.nonces.is_ours(nonce, now)) {
+            return Err(AuthnError::PostureNonce);
+        }
+        match self.newcomers.first(device, &accepted.jti, now) {
+            Err(AuthnError::Replay { .. }) => Err(AuthnError::PostureNonce),
+            other => other.map(|()| accepted.report),
+        }
+    }
+}
+
+/// Keeps of an earlier identity what the new tokens do not say: a renewal mostly brings the access token alone.
+fn merged(new: Identity, says_groups: bool, earlier: Option<Identity>) -> Identity {
+    let Some(earlier) = earlier else { return new };
+    // how and when the person signed in belong together: either all of it is new, or none
+    let (acr, amr, auth_time) = if new.auth_time.is_some() || new.acr.is_some() || !new.amr.is_empty() {
+        (new.acr, new.amr, new.auth_time.or(earlier.auth_time))
+    } else {
+        (earlier.acr, earlier.amr, earlier.auth_time)
+    };
+    Identity {
+        user: new.user,
+        name: new.name.or(earlier.name),
+        email: new.email.or(earlier.email),
+        groups: if says_groups { new.groups } else { earlier.groups },
+        acr,
+        amr,
+        auth_time,
+        issuer: new.issuer,
+    }
+}

@@ -1,0 +1,220 @@
+//! From an issuer's tokens to a person: who they are, which groups they are in, when they signed in.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use ztsa_proto::name::{DeviceId, UserId};
+use ztsa_proto::time::UnixTime;
+
+use super::error::TokenFault;
+use super::form::ExchangeForm;
+use super::issuer::Issuer;
+use super::jwt::{self, Jwt};
+use super::{Authn, AuthnError, Identity};
+use crate::config::Tokens;
+
+/// The most groups of one person, and the longest name of one.
+const MOST_GROUPS: usize = 512;
+const LONGEST: usize = 256;
+
+/// Holds what the tokens of one exchange prove.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    pub(super) identity: Identity,
+    /// When the person signed in, as far as it can be known: `auth_time`, else the oldest issue time.
+    pub(super) at: Option<UnixTime>,
+    /// Whether the tokens name any groups; when not, those of the session that is renewed stay.
+    pub(super) says_groups: bool,
+}
+
+type Claims = Map<String, Value>;
+
+impl Authn {
+    /// Finds the issuer of an exchange: by the access token, else the ID token, else the only one that gives opaque tokens.
+    pub(super) fn issuer_of(&self, form: &ExchangeForm, renewed: Option<&str>) -> Result<&Arc<Issuer>, AuthnError> {
+        let named = |token: &str| -> Option<String> { Jwt::parse(token).ok()?.issuer().map(str::to_owned) };
+        let token = form.subject_token.expose();
+        let found = jwt::looks_like_one(token).then(|| named(token)).flatten();
+        let found = found.or_else(|| named(form.id_token.as_ref()?.expose())).or_else(|| renewed.map(str::to_owned));
+        if let Some(identifier) = found {
+            let unknown = || AuthnError::UnknownIssuer(ztsa_proto::text::printable(&identifier, 256));
+            return self.issuer_named(&identifier).ok_or_else(unknown);
+        }
+        let mut opaque = self.issuers.iter().filter(|issuer| issuer.config.tokens != Tokens::Jwt);
+        match (opaque.next(), opaque.next(), self.issuers.as_slice()) {
+            (Some(only), None, _) => Ok(only),
+            // let the one issuer there is say what is wrong with the token
+            (None, None, [only]) => Ok(only),
+            _ => Err(AuthnError::Form("an opaque token needs the `id_token` beside it, to say whose it is".to_owned())),
+        }
+    }
+}
+
+impl Issuer {
+    /// Proves the tokens of an exchange.
+    ///
+    /// `renewing` says that this person and device already hold the session that is renewed: then an ID token that has run out,
+    /// or that was issued with an earlier access token, is passed over instead of refused.
+    pub(super) async fn login(
+        &self,
+        form: &ExchangeForm,
+        device: &DeviceId,
+        renewing: bool,
+        now: UnixTime,
+    ) -> Result<Login, AuthnError> {
+        let token = form.subject_token.expose();
+        let mut access = match &self.config.tokens {
+            Tokens::Jwt => self.access(token, now).await?,
+            Tokens::Userinfo => self.userinfo(token, now).await?,
+            Tokens::Introspection { .. } => self.introspected(token, now).await?,
+        };
+        bound(&access, device).map_err(|fault| self.refused(ACCESS, fault))?;
+        let subject = text(&access, "sub").ok_or_else(|| self.refused(ACCESS, TokenFault::Claim("sub")))?;
+        let id = self.id_token(form, &access, &subject, renewing, now).await?;
+        if self.config.userinfo && self.config.tokens != Tokens::Userinfo && self.groups(&[&access, &id]).is_none() {
+            let more = self.userinfo(token, now).await?;
+            // OpenID Connect Core section 5.3.2: never another person's answer
+            if text(&more, "sub").as_deref() != Some(&subject) {
+                return Err(self.refused("userinfo answer", TokenFault::Subject));
+            }
+            more.into_iter().for_each(|(name, value)| drop(access.entry(name).or_insert(value)));
+        }
+        self.person(&access, &id, &subject)
+    }
+
+    async fn access(&self, token: &str, now: UnixTime) -> Result<Claims, AuthnError> {
+        let refused = |fault| self.refused(ACCESS, fault);
+        let jwt = Jwt::parse(token).map_err(refused)?;
+        self.verify(&jwt, ACCESS, now).await?;
+        jwt.access(&self.config, now).map_err(refused)
+    }
+
+    async fn introspected(&self, token: &str, now: UnixTime) -> Result<Claims, AuthnError> {
+        let refused = |fault| self.refused(ACCESS, fault);
+        let claims = self.introspect(token, now).await?;
+        if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(&self.config.issuer)) {
+            return Err(refused(TokenFault::Issuer));
+        }
+        if jwt::time(&claims, "exp").map_err(refused)?.is_some_and(|expires| expires.plus(jwt::SKEW) <= now) {
+            return Err(refused(TokenFault::Inactive));
+        }
+        let audiences = jwt::audiences(&claims);
+        let for_us = audiences.iter().any(|audience| self.config.audiences.iter().any(|accepted| accepted == audience));
+        // an answer without `aud` is judged by the client that the token was given to
+        let by_client = audiences.is_empty() && text(&claims, "client_id").as_deref() == Some(&self.config.client_id);
+        if for_us || by_client {
+            Ok(claims)
+        } else {
+            Err(refused(TokenFault::Audience { found: jwt::listed(&audiences) }))
+        }
+    }
+
+    /// Proves the ID token, where there is one; empty when there is none, or when it is to be passed over.
+    async fn id_token(
+        &self,
+        form: &ExchangeForm,
+        access: &Claims,
+        subject: &str,
+        renewing: bool,
+        now: UnixTime,
+    ) -> Result<Claims, AuthnError> {
+        let refused = |fault| self.refused(ID, fault);
+        let opaque = self.config.tokens == Tokens::Userinfo;
+        let Some(token) = &form.id_token else {
+            return if opaque && !renewing { Err(refused(TokenFault::NoIdToken)) } else { Ok(Claims::new()) };
+        };
+        let jwt = Jwt::parse(token.expose()).map_err(refused)?;
+        self.verify(&jwt, ID, now).await?;
+        let hashes = jwt.hashes(form.subject_token.expose());
+        let claims = match jwt.identity(&self.config, now) {
+            Ok(claims) => claims,
+            Err(TokenFault::Expired(_)) if renewing => return Ok(Claims::new()),
+            Err(fault) => return Err(refused(fault)),
+        };
+        if text(&claims, "sub").as_deref() != Some(subject) {
+            return Err(refused(TokenFault::Subject));
+        }
+        match hashes {
+            Some(true) => Ok(claims),
+            _ if renewing => Ok(claims),
+            // userinfo does not say for whom an opaque token was issued: only this hash does
+            None if opaque => Err(refused(TokenFault::AccessHash)),
+            None => Ok(claims),
+            // a refreshed access token beside the ID token of the sign-in
+            Some(false) if !opaque && refreshed(access, &claims) => Ok(claims),
+            Some(false) => Err(refused(TokenFault::AccessHash)),
+        }
+    }
+
+    fn person(&self, access: &Claims, id: &Claims, subject: &str) -> Result<Login, AuthnError> {
+        let refused = |fault| self.refused(ACCESS, fault);
+        let user = UserId::new(&self.config.issuer, subject).map_err(|_| refused(TokenFault::Claim("sub")))?;
+        let either = |name: &str| text(id, name).or_else(|| text(access, name));
+        let auth_time = match jwt::time(id, "auth_time").map_err(|fault| self.refused(ID, fault))? {
+            Some(time) => Some(time),
+            None => jwt::time(access, "auth_time").map_err(refused)?,
+        };
+        let issued = [jwt::time(id, "iat").map_err(refused)?, jwt::time(access, "iat").map_err(refused)?];
+        let groups = self.groups(&[access, id]);
+        Ok(Login {
+            says_groups: groups.is_some(),
+            at: auth_time.or(issued.into_iter().flatten().min()),
+            identity: Identity {
+                user,
+                name: either("name").or_else(|| either("preferred_username")),
+                email: either("email"),
+                groups: groups.unwrap_or_default(),
+                acr: either("acr"),
+                amr: words(id.get("amr").or_else(|| access.get("amr"))).unwrap_or_default(),
+                auth_time,
+                issuer: self.config.name.clone(),
+            },
+        })
+    }
+
+    /// Finds the groups in the first claims that have any: under the claim's own name, else along its dots (`realm_access.roles`).
+    fn groups(&self, sources: &[&Claims]) -> Option<Vec<String>> {
+        let name = &self.config.groups_claim;
+        sources.iter().find_map(|claims| {
+            let nested = || {
+                name.split('.').skip(1).try_fold(claims.get(name.split('.').next()?)?, |value, part| value.get(part))
+            };
+            words(claims.get(name).or_else(nested))
+        })
+    }
+}
+
+/// Says whether an access token is newer than the ID token beside it, as after a refresh.
+fn refreshed(access: &Claims, id: &Claims) -> bool {
+    let issued = |claims| jwt::time(claims, "iat").ok().flatten();
+    matches!((issued(access), issued(id)), (Some(access), Some(id)) if access > id)
+}
+
+/// Refuses a token that is bound to another key than the one that proves possession (RFC 9449 section 6).
+fn bound(claims: &Claims, device: &DeviceId) -> Result<(), TokenFault> {
+    match claims.get("cnf") {
+        None | Some(Value::Null) => Ok(()),
+        Some(key) if key.get("jkt").and_then(Value::as_str) == Some(device.as_str()) => Ok(()),
+        Some(_) => Err(TokenFault::Device),
+    }
+}
+
+fn text(claims: &Claims, name: &str) -> Option<String> {
+    let text = claims.get(name)?.as_str()?;
+    (!text.is_empty()).then(|| ztsa_proto::text::printable(text, LONGEST))
+}
+
+/// Reads a list of words, or one word; what is no text or too long is left out.
+fn words(value: Option<&Value>) -> Option<Vec<String>> {
+    let fits = |word: &&str| !word.is_empty() && word.len() <= LONGEST;
+    match value? {
+        Value::String(one) => Some(vec![one.clone()]),
+        Value::Array(several) => {
+            Some(several.iter().filter_map(Value::as_str).filter(fits).take(MOST_GROUPS).map(str::to_owned).collect())
+        }
+        _ => None,
+    }
+}
+
+const ACCESS: &str = "access token";
+const ID: &str = "ID token";

@@ -1,0 +1,371 @@
+//! Reads `gateway.toml`: what is in it, what each key defaults to, and what is wrong with it.
+
+pub mod duration;
+mod error;
+mod file;
+mod rule;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+use ztsa_proto::app::Kind;
+use ztsa_proto::name::{AppName, HostName};
+
+pub use error::ConfigError;
+
+/// Holds everything that `gateway.toml` says, checked, with relative paths resolved against the file's directory.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The gateway's own URL, exactly as clients sign it in `htu`. Never taken from a `Host` header.
+    pub public_url: Url,
+    /// The addresses to listen on.
+    ///
+    /// # Defaults
+    /// `0.0.0.0:443` and `[::]:443`.
+    pub listen: Vec<SocketAddr>,
+    /// The certificate and key of the listener.
+    pub tls: Tls,
+    /// The issuers whose tokens are exchanged for sessions; at least one.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// Where the policies are.
+    pub policy: PolicySource,
+    /// Where devices, sessions, revocations, signals and tickets are kept.
+    pub store: StoreUrl,
+    /// How risk acts on tunnels.
+    pub risk: Risk,
+    /// Where the audit log goes.
+    pub audit: AuditFile,
+    /// The administrator's socket.
+    pub admin: Admin,
+    /// The metrics listener, when one is wanted.
+    pub metrics: Option<Metrics>,
+    /// The apps, in the order of the file.
+    pub apps: Vec<Arc<App>>,
+    /// How long sessions live.
+    pub session: SessionRules,
+    /// Whether classic `CONNECT host:port` with a ticket is answered.
+    ///
+    /// # Defaults
+    /// `false`.
+    pub classic_connect: bool,
+    /// What one client, and all of them together, may use.
+    pub limits: Limits,
+    raw: file::File,
+}
+
+/// Names the listener's certificate chain and private key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Describes one OpenID Connect or OAuth issuer and how far its tokens are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// The short name used in policies, logs and messages.
+    pub name: String,
+    /// The issuer identifier, compared byte for byte with `iss`.
+    pub issuer: String,
+    /// The public client that `ztsa` signs in as.
+    pub client_id: String,
+    /// The scopes that `ztsa` asks for.
+    ///
+    /// # Defaults
+    /// `openid profile email offline_access`.
+    pub scopes: Vec<String>,
+    /// The audiences accepted in this issuer's access tokens.
+    ///
+    /// # Defaults
+    /// The gateway's `public_url` alone.
+    pub audiences: Vec<String>,
+    /// The claim that names a person's groups: in the access token, else the ID token, else userinfo.
+    ///
+    /// # Defaults
+    /// `groups`.
+    pub groups_claim: String,
+    /// How this issuer's access tokens are verified.
+    ///
+    /// # Defaults
+    /// `jwt`.
+    pub tokens: Tokens,
+    /// The RFC 8707 `resource` that `ztsa` asks for.
+    ///
+    /// # Defaults
+    /// The gateway's `public_url` when `audiences` holds it, else none. An empty string means none.
+    pub resource: Option<String>,
+    /// Whether a JWT access token without `typ: at+jwt` is accepted (Entra ID, Google and older Okta send `JWT`).
+    /// ID tokens are refused either way.
+    ///
+    /// # Defaults
+    /// `false`.
+    pub relaxed_typ: bool,
+    /// Whether userinfo is asked for groups that neither token has.
+    ///
+    /// # Defaults
+    /// `false`; always asked with `tokens = "userinfo"`.
+    pub userinfo: bool,
+    /// Whether the device flow (RFC 8628) is offered.
+    ///
+    /// # Defaults
+    /// `true`.
+    pub device_flow: bool,
+    /// Whether the browser flow (RFC 8252) is offered.
+    ///
+    /// # Defaults
+    /// `true`.
+    pub browser_flow: bool,
+    /// Extra roots, PEM, for an issuer behind a private CA.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Says how an issuer's access tokens are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// A JWT (RFC 9068), checked against the issuer's published keys.
+    Jwt,
+    /// An opaque token: userinfo answers for it, and the ID token must bind it to this client with `at_hash`.
+    Userinfo,
+    /// An opaque token: the introspection endpoint (RFC 7662) answers for it.
+    Introspection {
+        /// The confidential client that may introspect.
+        client_id: String,
+        /// The file that holds its secret.
+        client_secret_file: PathBuf,
+    },
+}
+
+/// Names the directory of `*.cedar` files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySource {
+    /// The directory.
+    ///
+    /// # Defaults
+    /// `policies`, beside the configuration file.
+    pub dir: PathBuf,
+}
+
+/// Names the durable store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// Nothing is kept: for tests.
+    Memory,
+}
+
+/// Says how risk acts on tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Risk {
+    /// How often every live tunnel is judged again.
+    ///
+    /// # Defaults
+    /// 30 s; 1 s to 1 h.
+    pub interval: Duration,
+    /// The scores at which tunnels are suspended and ended.
+    pub thresholds: Thresholds,
+    /// How long a suspended tunnel waits for its trust to come back before it is ended.
+    ///
+    /// # Defaults
+    /// 60 s; 0 s to 1 h.
+    pub suspend_grace: Duration,
+}
+
+/// Holds the risk scores at which tunnels are suspended and ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// A tunnel whose score is at least this is suspended, and none is opened.
+    ///
+    /// # Defaults
+    /// 60.
+    pub suspend: u8,
+    /// A tunnel whose score is at least this is ended.
+    ///
+    /// # Defaults
+    /// 85.
+    pub terminate: u8,
+}
+
+/// Names the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditFile {
+    /// The file that OCSF events are appended to, one a line.
+    ///
+    /// # Defaults
+    /// `audit.ndjson`, beside the configuration file.
+    pub file: PathBuf,
+}
+
+/// Names the administrator's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket, mode 0600.
+    ///
+    /// # Defaults
+    /// `admin.sock`, beside the configuration file.
+    pub socket: PathBuf,
+}
+
+/// Names the metrics listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where Prometheus scrapes.
+    pub listen: SocketAddr,
+}
+
+/// Says how long sessions live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// How long one session token is valid: a session is judged anew at each renewal.
+    ///
+    /// # Defaults
+    /// 5 min; 30 s to 1 h.
+    pub token_lifetime: Duration,
+    /// How long after sign-in a session can be renewed.
+    ///
+    /// # Defaults
+    /// 12 h; at least `token_lifetime`, at most 31 days.
+    pub lifetime: Duration,
+}
+
+/// Bounds what one client, and all of them together, may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Live tunnels on this node.
+    ///
+    /// # Defaults
+    /// 50000.
+    pub max_tunnels: u32,
+    /// Live tunnels of one session.
+    ///
+    /// # Defaults
+    /// 20000.
+    pub tunnels_per_session: u32,
+    /// TLS handshakes under way from one address.
+    ///
+    /// # Defaults
+    /// 64.
+    pub handshakes_per_address: u32,
+    /// Bytes of one request's header section.
+    ///
+    /// # Defaults
+    /// 65536; 8192 to 1048576.
+    pub header_bytes: u32,
+}
+
+/// Describes one app: the only kind of place that a tunnel can lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// The name that people use.
+    pub name: AppName,
+    /// What speaks at the other end.
+    pub kind: Kind,
+    /// Where the gateway dials.
+    pub target: Target,
+    /// Real names that also mean this app.
+    pub hosts: Vec<HostName>,
+    /// Tags that policies name.
+    pub tags: Vec<String>,
+    /// The local port that clients prefer.
+    pub local_port: Option<u16>,
+}
+
+/// Names the address of an app, resolved at each dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// A DNS name or an address.
+    pub host: HostName,
+    /// The port.
+    pub port: u16,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the file, the line, the key and what to do.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))?;
+        Config::read(&text, path)
+    }
+
+    /// Checks a text as if it stood in `gateway.toml` in `base`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, base: &Path) -> Result<Config, ConfigError> {
+        Config::read(text, &base.join("gateway.toml"))
+    }
+
+    /// Adds the keys of a further file: lists (`listen` apart) grow, single values are replaced.
+    ///
+    /// `path` is where the text comes from; its directory is what relative paths in it mean.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; `self` is then unchanged.
+    pub fn add(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let extra = file::File::read(text, path)?;
+        let mut raw = self.raw.clone();
+        raw.merge(extra);
+        *self = rule::check(raw)?;
+        Ok(())
+    }
+
+    fn read(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        rule::check(file::File::read(text, path)?)
+    }
+
+    /// The gateway's identifier as a resource: its public URL without a trailing slash (RFC 9728, RFC 8707).
+    pub fn resource(&self) -> String {
+        rule::resource_of(&self.public_url)
+    }
+
+    /// Finds the app that a destination means: its name, `NAME.ztsa`, or one of its hosts.
+    ///
+    /// The port must be the app's own for a host that several apps share.
+    pub fn app(&self, host: &HostName, port: u16) -> Option<&Arc<App>> {
+        let text = host.to_string();
+        let name = text.strip_suffix(".ztsa").unwrap_or(&text);
+        if let Some(app) = self.app_named(name) {
+            return Some(app);
+        }
+        let mut candidates = self.apps.iter().filter(|app| app.hosts.contains(host));
+        let first = candidates.next()?;
+        if first.target.port == port {
+            return Some(first);
+        }
+        let mut second = None;
+        for app in candidates {
+            if app.target.port == port {
+                return Some(app);
+            }
+            second = Some(app);
+        }
+        second.is_none().then_some(first)
+    }
+
+    /// Finds an app by its name alone.
+    pub fn app_named(&self, name: &str) -> Option<&Arc<App>> {
+        self.apps.iter().find(|app| app.name.to_string() == name)
+    }
+
+    /// Finds an issuer by its identifier.
+    pub fn issuer(&self, issuer: &str) -> Option<&Arc<Issuer>> {
+        self.issuers.iter().find(|known| known.issuer == issuer)
+    }
+}
+
+/// Says whether an address is this machine's own.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(url::Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}

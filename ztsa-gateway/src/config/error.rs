@@ -1,0 +1,183 @@
+//! What is wrong with a configuration, where, and what to do about it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Says what is wrong with a configuration: file, line, key, cause and remedy.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: PathBuf,
+    line: Option<usize>,
+    fault: Fault,
+}
+
+/// Names one way for a configuration to be wrong.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The file cannot be read.
+    Unreadable(String),
+    /// It is not TOML, or a value has the wrong type or is out of bounds.
+    Value(String),
+    /// A key that nothing reads.
+    UnknownKey { key: String, nearest: Option<String>, known: Vec<String> },
+    /// A key that must be there.
+    Missing { key: &'static str, example: &'static str },
+    /// Two things of one name.
+    Duplicate { what: &'static str, name: String, first: String },
+    /// A combination that cannot be meant, with the remedy.
+    Rule { reason: String, remedy: &'static str },
+}
+
+impl ConfigError {
+    /// The file that the mistake is in.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The line of the mistake, counted from 1, where there is one.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// What to type or change next.
+    pub fn hint(&self) -> String {
+        match &self.fault {
+            Fault::Unreadable(_) => "Check the path and that this user may read the file.".to_owned(),
+            Fault::Value(_) => "docs/reference/configuration.md lists every key with its type and bounds.".to_owned(),
+            Fault::UnknownKey { nearest: Some(nearest), .. } => format!("Did you mean `{nearest}`?"),
+            Fault::UnknownKey { known, .. } if known.is_empty() => "Remove it: nothing may stand here.".to_owned(),
+            Fault::UnknownKey { known, .. } => format!("Known here: {}.", known.join(", ")),
+            Fault::Missing { example, .. } => format!("Add, for example: {example}"),
+            Fault::Duplicate { .. } => "Rename or remove one of them.".to_owned(),
+            Fault::Rule { remedy, .. } => (*remedy).to_owned(),
+        }
+    }
+
+    pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> ConfigError {
+        ConfigError::at(path, None, Fault::Unreadable(cause.to_string()))
+    }
+
+    pub(super) fn at(path: &Path, line: Option<usize>, fault: Fault) -> ConfigError {
+        ConfigError { file: path.to_owned(), line, fault }
+    }
+
+    /// Turns what the TOML reader says into a place and a cause.
+    pub(super) fn toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+        let line = error.span().map(|span| line_of(text, span.start));
+        let message = error.message();
+        let fault = match unknown_field(message) {
+            Some((key, known)) => Fault::UnknownKey { nearest: nearest(&key, &known), key, known },
+            None => {
+                let key = line.and_then(|line| key_on(text, line));
+                let message = first_sentence(message);
+                Fault::Value(match key {
+                    Some(key) if !message.contains(&format!("`{key}`")) => format!("`{key}`: {message}"),
+                    _ => message,
+                })
+            }
+        };
+        ConfigError::at(path, line, fault)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        f.write_str(": ")?;
+        match &self.fault {
+            Fault::Unreadable(cause) => write!(f, "cannot be read: {cause}"),
+            Fault::Value(message) => f.write_str(message),
+            Fault::UnknownKey { key, .. } => write!(f, "unknown key `{key}`"),
+            Fault::Missing { key, .. } => write!(f, "`{key}` is missing"),
+            Fault::Duplicate { what, name, first } => write!(f, "{what} `{name}` is already in {first}"),
+            Fault::Rule { reason, .. } => f.write_str(reason),
+        }?;
+        write!(f, ". {}", self.hint())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The line, counted from 1, that a byte offset is on.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn key_on(text: &str, line: usize) -> Option<String> {
+    let (key, _) = text.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let key = key.trim().trim_matches(['"', '\'']);
+    (!key.is_empty() && !key.starts_with('#')).then(|| key.to_owned())
+}
+
+fn first_sentence(message: &str) -> String {
+    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`".
+fn unknown_field(message: &str) -> Option<(String, Vec<String>)> {
+    let rest = message.strip_prefix("unknown field ")?;
+    let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
+    let key = quoted.next()?;
+    Some((key, quoted.collect()))
+}
+
+fn nearest(key: &str, known: &[String]) -> Option<String> {
+    known
+        .iter()
+        .map(|candidate| (distance(key, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len().max(key.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate.clone())
+}
+
+/// The number of single-character edits between two words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = Vec::with_capacity(row.len());
+        next.push(left);
+        for (y, above) in b.iter().zip(row.iter().skip(1)) {
+            let cost = usize::from(x != *y);
+            left = (diagonal + cost).min(above + 1).min(left + 1);
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, line_of, nearest};
+
+    #[test]
+    fn distance_counts_edits() {
+        for (a, b, edits) in
+            [("", "", 0), ("", "abc", 3), ("issuer", "isuer", 1), ("kitten", "sitting", 3), ("tls", "tsl", 2)]
+        {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+            assert_eq!(distance(b, a), edits, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn only_a_near_key_is_suggested() {
+        let known = ["listen".to_owned(), "issuer".to_owned()];
+        assert_eq!(nearest("lisen", &known).as_deref(), Some("listen"));
+        assert_eq!(nearest("colour", &known), None);
+    }
+
+    #[test]
+    fn lines_count_from_one() {
+        assert_eq!(line_of("a\nb\nc", 0), 1);
+        assert_eq!(line_of("a\nb\nc", 2), 2);
+        assert_eq!(line_of("a\nb\nc", 99), 3);
+    }
+}

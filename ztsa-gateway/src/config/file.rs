@@ -1,0 +1,279 @@
+//! The shape of `gateway.toml`: one struct per table, every key known by name.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use toml::Spanned;
+use url::Url;
+use ztsa_proto::app::Kind;
+use ztsa_proto::name::{AppName, Destination, HostName};
+
+use super::duration::{Number, Span};
+use super::error::{ConfigError, line_of};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default, deserialize_with = "public_url")]
+    pub(super) public_url: Option<Url>,
+    pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) tls: Option<Tls>,
+    #[serde(default, rename = "issuer")]
+    pub(super) issuers: Vec<Issuer>,
+    pub(super) policy: Option<Policy>,
+    pub(super) store: Option<Store>,
+    #[serde(default)]
+    pub(super) risk: Risk,
+    #[serde(default)]
+    pub(super) signals: Signals,
+    pub(super) audit: Option<Audit>,
+    pub(super) admin: Option<Admin>,
+    pub(super) metrics: Option<Metrics>,
+    #[serde(default, rename = "app")]
+    pub(super) apps: Vec<App>,
+    #[serde(default)]
+    pub(super) session: Session,
+    pub(super) classic_connect: Option<bool>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(skip)]
+    pub(super) path: PathBuf,
+}
+
+/// Names the line that a table begins on, for messages.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    pub(super) file: PathBuf,
+    pub(super) line: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) name: Spanned<String>,
+    pub(super) issuer: String,
+    pub(super) client_id: String,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) audiences: Option<Vec<String>>,
+    pub(super) groups_claim: Option<String>,
+    #[serde(default)]
+    pub(super) tokens: Tokens,
+    pub(super) introspection: Option<Introspection>,
+    pub(super) resource: Option<String>,
+    #[serde(default)]
+    pub(super) relaxed_typ: bool,
+    #[serde(default)]
+    pub(super) userinfo: bool,
+    pub(super) device_flow: Option<bool>,
+    pub(super) browser_flow: Option<bool>,
+    pub(super) ca_file: Option<PathBuf>,
+    #[serde(skip)]
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tokens {
+    #[default]
+    Jwt,
+    Userinfo,
+    Introspection,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Introspection {
+    pub(super) client_id: String,
+    pub(super) client_secret_file: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: Spanned<String>,
+    #[serde(skip)]
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Risk {
+    pub(super) interval: Option<Span<1, 3600>>,
+    pub(super) suspend_grace: Option<Span<0, 3600>>,
+    #[serde(default)]
+    pub(super) thresholds: Thresholds,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Thresholds {
+    pub(super) suspend: Option<Number<1, 100>>,
+    pub(super) terminate: Option<Number<1, 100>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signals {
+    #[serde(default)]
+    pub(super) ssf: Vec<toml::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) file: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) socket: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct App {
+    pub(super) name: Spanned<AppName>,
+    #[serde(deserialize_with = "kind")]
+    pub(super) kind: Kind,
+    pub(super) target: Destination,
+    #[serde(default)]
+    pub(super) hosts: Vec<HostName>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    pub(super) local_port: Option<Number<1, 65535>>,
+    #[serde(skip)]
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub(super) token_lifetime: Option<Span<30, 3600>>,
+    pub(super) lifetime: Option<Span<30, 2_678_400>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) max_tunnels: Option<Number<1, 1_000_000>>,
+    pub(super) tunnels_per_session: Option<Number<1, 1_000_000>>,
+    pub(super) handshakes_per_address: Option<Number<1, 100_000>>,
+    pub(super) header_bytes: Option<Number<8192, 1_048_576>>,
+}
+
+impl File {
+    /// Reads one file; relative paths in it become absolute against its directory.
+    pub(super) fn read(text: &str, path: &Path) -> Result<File, ConfigError> {
+        let mut file: File = toml::from_str(text).map_err(|error| ConfigError::toml(path, text, &error))?;
+        path.clone_into(&mut file.path);
+        let base = path.parent().unwrap_or(Path::new(""));
+        let place = |offset: usize| Place { file: path.to_owned(), line: line_of(text, offset) };
+        let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        if let Some(tls) = &mut file.tls {
+            resolve(&mut tls.cert);
+            resolve(&mut tls.key);
+        }
+        if let Some(policy) = &mut file.policy {
+            resolve(&mut policy.dir);
+        }
+        if let Some(store) = &mut file.store {
+            store.place = place(store.url.span().start);
+            if let Some(at) = store.url.get_ref().strip_prefix("sqlite:").filter(|at| *at != ":memory:") {
+                *store.url.get_mut() = format!("sqlite:{}", base.join(at).display());
+            }
+        }
+        if let Some(audit) = &mut file.audit {
+            resolve(&mut audit.file);
+        }
+        if let Some(admin) = &mut file.admin {
+            resolve(&mut admin.socket);
+        }
+        for issuer in &mut file.issuers {
+            issuer.place = place(issuer.name.span().start);
+            issuer.ca_file.iter_mut().for_each(resolve);
+            issuer.introspection.iter_mut().for_each(|with| resolve(&mut with.client_secret_file));
+        }
+        for app in &mut file.apps {
+            app.place = place(app.name.span().start);
+        }
+        Ok(file)
+    }
+
+    /// Takes over what a further file says: issuers, apps and transmitters are added, all else replaced.
+    pub(super) fn merge(&mut self, extra: File) {
+        fn replace<T>(old: &mut Option<T>, new: Option<T>) {
+            if new.is_some() {
+                *old = new;
+            }
+        }
+        replace(&mut self.public_url, extra.public_url);
+        replace(&mut self.listen, extra.listen);
+        replace(&mut self.tls, extra.tls);
+        self.issuers.extend(extra.issuers);
+        replace(&mut self.policy, extra.policy);
+        replace(&mut self.store, extra.store);
+        replace(&mut self.risk.interval, extra.risk.interval);
+        replace(&mut self.risk.suspend_grace, extra.risk.suspend_grace);
+        replace(&mut self.risk.thresholds.suspend, extra.risk.thresholds.suspend);
+        replace(&mut self.risk.thresholds.terminate, extra.risk.thresholds.terminate);
+        self.signals.ssf.extend(extra.signals.ssf);
+        replace(&mut self.audit, extra.audit);
+        replace(&mut self.admin, extra.admin);
+        replace(&mut self.metrics, extra.metrics);
+        self.apps.extend(extra.apps);
+        replace(&mut self.session.token_lifetime, extra.session.token_lifetime);
+        replace(&mut self.session.lifetime, extra.session.lifetime);
+        replace(&mut self.classic_connect, extra.classic_connect);
+        replace(&mut self.limits.max_tunnels, extra.limits.max_tunnels);
+        replace(&mut self.limits.tunnels_per_session, extra.limits.tunnels_per_session);
+        replace(&mut self.limits.handshakes_per_address, extra.limits.handshakes_per_address);
+        replace(&mut self.limits.header_bytes, extra.limits.header_bytes);
+    }
+}
+
+/// Reads the gateway's own URL: https, nothing behind the port.
+fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Url::parse(&text).map_err(|error| {
+        D::Error::custom(format_args!("{text:?} is not a URL ({error}); write it as \"https://gw.example.com\""))
+    })?;
+    if url.scheme() != "https" || url.host().is_none() {
+        return Err(D::Error::custom("must be an https:// URL, such as \"https://gw.example.com\""));
+    }
+    if url.path() != "/"
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some()
+    {
+        return Err(D::Error::custom("must be a scheme, a host and at most a port: no path, query or user"));
+    }
+    Ok(Some(url))
+}
+
+/// Reads a kind; a word that is none is an error, with the words that are.
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}

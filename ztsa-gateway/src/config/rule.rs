@@ -1,0 +1,303 @@
+//! The rules that span keys: what must be there, what may not be twice, what each key is when it is absent.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::error::{ConfigError, Fault};
+use super::file::{self, File, Place};
+use super::{
+    Admin, App, AuditFile, Config, Issuer, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target,
+    Thresholds, Tls, Tokens,
+};
+
+/// Turns what the files say into a configuration.
+pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
+    let base = raw.path.parent().unwrap_or(Path::new("")).to_owned();
+    let missing = |key, example| ConfigError::at(&raw.path, None, Fault::Missing { key, example });
+    let public_url =
+        raw.public_url.clone().ok_or_else(|| missing("public_url", "public_url = \"https://gw.example.com\""))?;
+    let tls = raw.tls.clone().ok_or_else(|| missing("tls", "[tls] with cert = \"gw.pem\" and key = \"gw.key\""))?;
+    if raw.issuers.is_empty() {
+        return Err(missing("issuer", "[[issuer]] with name, issuer and client_id"));
+    }
+    if !raw.signals.ssf.is_empty() {
+        let reason = "`signals.ssf`: this version receives no SSF events".to_owned();
+        return Err(ConfigError::at(&raw.path, None, Fault::Rule { reason, remedy: "Leave the list empty." }));
+    }
+    let listen = raw.listen.clone().unwrap_or_else(|| {
+        vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443))]
+    });
+    if listen.is_empty() {
+        let reason = "`listen` is an empty list: nobody could connect".to_owned();
+        return Err(ConfigError::at(
+            &raw.path,
+            None,
+            Fault::Rule { reason, remedy: "Name at least one address, such as \"0.0.0.0:443\"." },
+        ));
+    }
+    Ok(Config {
+        issuers: issuers(&raw.issuers, &resource_of(&public_url))?,
+        public_url,
+        listen,
+        tls: Tls { cert: tls.cert, key: tls.key },
+        policy: PolicySource {
+            dir: raw.policy.as_ref().map_or_else(|| base.join("policies"), |policy| policy.dir.clone()),
+        },
+        store: store(raw.store.as_ref(), &base)?,
+        risk: risk(&raw)?,
+        audit: AuditFile {
+            file: raw.audit.as_ref().map_or_else(|| base.join("audit.ndjson"), |audit| audit.file.clone()),
+        },
+        admin: Admin {
+            socket: raw.admin.as_ref().map_or_else(|| base.join("admin.sock"), |admin| admin.socket.clone()),
+        },
+        metrics: raw.metrics.as_ref().map(|metrics| Metrics { listen: metrics.listen }),
+        apps: apps(&raw.apps)?,
+        session: session(&raw)?,
+        classic_connect: raw.classic_connect.unwrap_or(false),
+        limits: limits(&raw.limits),
+        raw,
+    })
+}
+
+/// The resource identifier of a public URL: no trailing slash.
+pub(super) fn resource_of(public_url: &Url) -> String {
+    public_url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn issuers(raw: &[file::Issuer], resource: &str) -> Result<Vec<Arc<Issuer>>, ConfigError> {
+    let mut names: HashMap<&str, &Place> = HashMap::new();
+    let mut identifiers: HashMap<&str, &Place> = HashMap::new();
+    let mut issuers = Vec::with_capacity(raw.len());
+    for issuer in raw {
+        let name = issuer.name.get_ref();
+        unique(&mut names, name, &issuer.place, "the issuer")?;
+        unique(&mut identifiers, &issuer.issuer, &issuer.place, "the issuer")?;
+        issuers.push(Arc::new(one_issuer(issuer, resource)?));
+    }
+    Ok(issuers)
+}
+
+fn one_issuer(raw: &file::Issuer, resource: &str) -> Result<Issuer, ConfigError> {
+    let rule =
+        |reason: String, remedy| ConfigError::at(&raw.place.file, Some(raw.place.line), Fault::Rule { reason, remedy });
+    let name = raw.name.get_ref().clone();
+    if name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_control() || c.is_whitespace() || c == '|') {
+        return Err(rule(
+            format!("the issuer name {name:?} is not a short word"),
+            "Use letters, digits and dashes, such as name = \"corp\".",
+        ));
+    }
+    if raw.client_id.is_empty() {
+        return Err(rule(
+            format!("issuer `{name}`: `client_id` is empty"),
+            "Register ztsa as a public client at the issuer and put its id here.",
+        ));
+    }
+    secure(&raw.issuer).map_err(|(reason, remedy)| rule(format!("issuer `{name}`: {reason}"), remedy))?;
+    let audiences = raw.audiences.clone().unwrap_or_else(|| vec![resource.to_owned()]);
+    if audiences.is_empty() || audiences.iter().any(String::is_empty) {
+        return Err(rule(
+            format!("issuer `{name}`: `audiences` is empty: every token would be refused"),
+            "Name the audience that the issuer puts in its access tokens for this gateway, or leave the key out.",
+        ));
+    }
+    if audiences.contains(&raw.client_id) {
+        return Err(rule(
+            format!("issuer `{name}`: the client id is not an audience: ID tokens carry it"),
+            "Have the issuer give access tokens an audience of their own, such as the gateway's URL.",
+        ));
+    }
+    let tokens = match (raw.tokens, &raw.introspection) {
+        (file::Tokens::Jwt, None) => Tokens::Jwt,
+        (file::Tokens::Userinfo, None) => Tokens::Userinfo,
+        (file::Tokens::Introspection, Some(with)) => Tokens::Introspection {
+            client_id: with.client_id.clone(),
+            client_secret_file: with.client_secret_file.clone(),
+        },
+        (file::Tokens::Introspection, None) => {
+            return Err(rule(
+                format!("issuer `{name}`: tokens = \"introspection\" needs a client that may introspect"),
+                "Add introspection = { client_id = \"ztsa-gateway\", client_secret_file = \"introspection.secret\" }.",
+            ));
+        }
+        (_, Some(_)) => {
+            return Err(rule(
+                format!("issuer `{name}`: `introspection` is given, but `tokens` is not \"introspection\""),
+                "Set tokens = \"introspection\", or remove the other key.",
+            ));
+        }
+    };
+    let wanted = match &raw.resource {
+        Some(text) if text.is_empty() => None,
+        Some(text) => Some(text.clone()),
+        None => audiences.iter().any(|audience| audience == resource).then(|| resource.to_owned()),
+    };
+    Ok(Issuer {
+        name,
+        issuer: raw.issuer.clone(),
+        client_id: raw.client_id.clone(),
+        scopes: raw
+            .scopes
+            .clone()
+            .unwrap_or_else(|| ["openid", "profile", "email", "offline_access"].map(str::to_owned).to_vec()),
+        audiences,
+        groups_claim: raw.groups_claim.clone().unwrap_or_else(|| "groups".to_owned()),
+        userinfo: raw.userinfo || tokens == Tokens::Userinfo,
+        tokens,
+        resource: wanted,
+        relaxed_typ: raw.relaxed_typ,
+        device_flow: raw.device_flow.unwrap_or(true),
+        browser_flow: raw.browser_flow.unwrap_or(true),
+        ca_file: raw.ca_file.clone(),
+    })
+}
+
+/// Refuses an issuer that anybody on the way could play.
+fn secure(issuer: &str) -> Result<(), (String, &'static str)> {
+    let url = Url::parse(issuer).map_err(|error| {
+        (format!("{issuer:?} is not a URL ({error})"), "Write the issuer exactly as its discovery document does.")
+    })?;
+    match url.scheme() {
+        "https" if url.host().is_some() => {}
+        "http" if super::is_loopback(&url) => {}
+        "http" => {
+            return Err((
+                format!("{issuer} is http: anybody on the way could sign people in"),
+                "Use https; http is taken on loopback only.",
+            ));
+        }
+        _ => {
+            return Err((
+                format!("{issuer:?} is not an https URL"),
+                "Write the issuer exactly as its discovery document does.",
+            ));
+        }
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err((
+            format!("{issuer} has a query or a fragment"),
+            "Write the issuer exactly as its discovery document does.",
+        ));
+    }
+    Ok(())
+}
+
+fn store(raw: Option<&file::Store>, base: &Path) -> Result<StoreUrl, ConfigError> {
+    let Some(store) = raw else { return Ok(StoreUrl::Sqlite(base.join("ztsa.db"))) };
+    let url = store.url.get_ref();
+    match url.strip_prefix("sqlite:") {
+        Some(":memory:") => Ok(StoreUrl::Memory),
+        Some(path) if !path.is_empty() => Ok(StoreUrl::Sqlite(PathBuf::from(path))),
+        _ => Err(ConfigError::at(
+            &store.place.file,
+            Some(store.place.line),
+            Fault::Rule {
+                reason: format!("`url`: {url:?} is not a store that this version has"),
+                remedy: "Use url = \"sqlite:ztsa.db\".",
+            },
+        )),
+    }
+}
+
+fn risk(raw: &File) -> Result<Risk, ConfigError> {
+    let thresholds = raw.risk.thresholds;
+    let suspend = thresholds.suspend.map_or(60, |score| score.0);
+    let terminate = thresholds.terminate.map_or(suspend.max(85), |score| score.0);
+    if terminate < suspend {
+        return Err(ConfigError::at(
+            &raw.path,
+            None,
+            Fault::Rule {
+                reason: format!("[risk.thresholds]: terminate ({terminate}) is below suspend ({suspend})"),
+                remedy: "A tunnel is suspended first and ended at a higher score.",
+            },
+        ));
+    }
+    let score = |value: u32| u8::try_from(value).unwrap_or(100);
+    Ok(Risk {
+        interval: raw.risk.interval.map_or(Duration::from_secs(30), |span| span.0),
+        thresholds: Thresholds { suspend: score(suspend), terminate: score(terminate) },
+        suspend_grace: raw.risk.suspend_grace.map_or(Duration::from_secs(60), |span| span.0),
+    })
+}
+
+fn session(raw: &File) -> Result<SessionRules, ConfigError> {
+    let token_lifetime = raw.session.token_lifetime.map_or(Duration::from_secs(300), |span| span.0);
+    let lifetime = raw.session.lifetime.map_or(Duration::from_secs(12 * 3600), |span| span.0);
+    if lifetime < token_lifetime {
+        let reason = "[session]: lifetime is shorter than token_lifetime".to_owned();
+        return Err(ConfigError::at(
+            &raw.path,
+            None,
+            Fault::Rule { reason, remedy: "A session lasts for at least one token." },
+        ));
+    }
+    Ok(SessionRules { token_lifetime, lifetime })
+}
+
+fn limits(raw: &file::Limits) -> Limits {
+    Limits {
+        max_tunnels: raw.max_tunnels.map_or(50_000, |limit| limit.0),
+        tunnels_per_session: raw.tunnels_per_session.map_or(20_000, |limit| limit.0),
+        handshakes_per_address: raw.handshakes_per_address.map_or(64, |limit| limit.0),
+        header_bytes: raw.header_bytes.map_or(65_536, |limit| limit.0),
+    }
+}
+
+fn apps(raw: &[file::App]) -> Result<Vec<Arc<App>>, ConfigError> {
+    let mut names: HashMap<String, &Place> = HashMap::new();
+    let mut hosts: HashMap<(String, u16), &Place> = HashMap::new();
+    let mut apps = Vec::with_capacity(raw.len());
+    for app in raw {
+        let name = app.name.get_ref();
+        unique(&mut names, name.to_string(), &app.place, "the app")?;
+        for host in &app.hosts {
+            let key = (host.to_string(), app.target.port);
+            if let Some(first) = hosts.insert(key, &app.place) {
+                return Err(duplicate("the host", &format!("{host}:{}", app.target.port), first, &app.place));
+            }
+        }
+    }
+    for app in raw {
+        for host in &app.hosts {
+            let text = host.to_string();
+            let text = text.strip_suffix(".ztsa").unwrap_or(&text);
+            if let Some(first) = names.get(text).filter(|_| text != app.name.get_ref().to_string()) {
+                return Err(duplicate("the host", text, first, &app.place));
+            }
+        }
+        apps.push(Arc::new(App {
+            name: app.name.get_ref().clone(),
+            kind: app.kind,
+            target: Target { host: app.target.host.clone(), port: app.target.port },
+            hosts: app.hosts.clone(),
+            tags: app.tags.clone(),
+            local_port: app.local_port.and_then(|port| u16::try_from(port.0).ok()),
+        }));
+    }
+    Ok(apps)
+}
+
+fn unique<'a, K: std::hash::Hash + Eq + ToString>(
+    seen: &mut HashMap<K, &'a Place>,
+    key: K,
+    place: &'a Place,
+    what: &'static str,
+) -> Result<(), ConfigError> {
+    let name = key.to_string();
+    match seen.insert(key, place) {
+        Some(first) => Err(duplicate(what, &name, first, place)),
+        None => Ok(()),
+    }
+}
+
+fn duplicate(what: &'static str, name: &str, first: &Place, place: &Place) -> ConfigError {
+    let first = format!("{}:{}", first.file.display(), first.line);
+    ConfigError::at(&place.file, Some(place.line), Fault::Duplicate { what, name: name.to_owned(), first })
+}

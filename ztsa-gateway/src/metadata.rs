@@ -1,0 +1,51 @@
+//! What the gateway says of itself to anyone: RFC 9728 protected resource metadata.
+
+use ztsa_proto::metadata::{IssuerInfo, PATH, ResourceMetadata, VERSION, Ztsa};
+use ztsa_proto::posture;
+
+use crate::config::Config;
+
+/// The template of a tunnel's path (the default of draft-ietf-httpbis-connect-tcp).
+const TUNNEL: &str = "/.well-known/masque/tcp/{target_host}/{target_port}/";
+
+/// Makes the document from the configuration.
+pub fn document(config: &Config) -> ResourceMetadata {
+    let resource = config.resource();
+    let at = |path: &str| format!("{resource}{path}");
+    let issuers = config.issuers.iter().map(|issuer| IssuerInfo {
+        issuer: issuer.issuer.clone(),
+        name: issuer.name.clone(),
+        client_id: issuer.client_id.clone(),
+        scopes: issuer.scopes.clone(),
+        resource: issuer.resource.clone(),
+        device_flow: issuer.device_flow,
+        browser_flow: issuer.browser_flow,
+    });
+    ResourceMetadata {
+        resource_name: config.public_url.host_str().map(str::to_owned),
+        authorization_servers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
+        bearer_methods_supported: vec!["header".to_owned()],
+        dpop_signing_alg_values_supported: vec!["ES256".to_owned()],
+        dpop_bound_access_tokens_required: true,
+        ztsa: Ztsa {
+            version: VERSION,
+            token_endpoint: at("/ztsa/v1/token"),
+            session_endpoint: at("/ztsa/v1/session"),
+            apps_endpoint: at("/ztsa/v1/apps"),
+            grants_endpoint: at("/ztsa/v1/grants"),
+            tickets_endpoint: at("/ztsa/v1/tickets"),
+            why_endpoint: at("/ztsa/v1/why"),
+            posture_endpoint: at("/ztsa/v1/posture"),
+            events_endpoint: at("/ztsa/v1/events"),
+            tunnel_template: at(TUNNEL),
+            issuers: issuers.collect(),
+            posture: posture::KNOWN.iter().map(|id| (*id).to_owned()).collect(),
+        },
+        resource,
+    }
+}
+
+/// The document's URL, for `resource_metadata` in a challenge (RFC 9728 section 5.1).
+pub fn url(resource: &str) -> String {
+    format!("{resource}{PATH}")
+}

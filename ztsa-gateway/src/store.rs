@@ -1,0 +1,286 @@
+//! Keeps what must outlive the process: devices, people, sessions, revocations, signals, tickets and the gateway's own keys.
+//!
+//! Everything is read from memory. Writes go to one thread, which batches them into SQLite; when they fail,
+//! [`Store::outage`] says so, grants are refused, and the writer tries again until they succeed.
+
+mod error;
+mod memory;
+mod row;
+mod schema;
+mod writer;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use zeroize::Zeroizing;
+use ztsa_proto::name::{DeviceId, SessionId, TicketId, UserId};
+use ztsa_proto::secret::Secret;
+use ztsa_proto::time::UnixTime;
+
+use crate::config::StoreUrl;
+use memory::Memory;
+use writer::{Write, Writer};
+
+pub use ztsa_proto::session::DeviceState;
+
+pub use error::{FindUserError, StoreError};
+pub use row::{Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
+
+/// Holds the durable state; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    memory: RwLock<Memory>,
+    writer: Writer,
+    next_signal: AtomicI64,
+}
+
+impl Store {
+    /// Opens or creates the store and reads it into memory.
+    ///
+    /// Blocks for as long as the reading takes: call it while starting.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is held by another gateway, is no database, or was made by a newer version.
+    pub fn open(url: &StoreUrl) -> Result<Store, StoreError> {
+        let opened = schema::open(url)?;
+        let memory = schema::load(&opened.connection).map_err(|cause| StoreError::read(url, &cause))?;
+        let next_signal = AtomicI64::new(memory.signals.keys().max().map_or(1, |id| id.saturating_add(1)));
+        let writer = Writer::spawn(opened)?;
+        Ok(Store { inner: Arc::new(Inner { memory: RwLock::new(memory), writer, next_signal }) })
+    }
+
+    /// Says what keeps writes from being durable now, or `None` when they are.
+    pub fn outage(&self) -> Option<String> {
+        self.inner.writer.outage()
+    }
+
+    /// Says whether writes are durable now: when they are not, nothing new may be granted.
+    pub fn healthy(&self) -> bool {
+        self.outage().is_none()
+    }
+
+    /// Waits until everything written so far is durable.
+    ///
+    /// # Errors
+    /// The writes fail; they are kept and tried again.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: the writes stay queued.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.writer.flush().await
+    }
+
+    // ---- devices
+
+    /// Notes that a person was seen on a device, and answers with the device.
+    pub fn upsert_seen(&self, user: &UserId, device: &DeviceId, now: UnixTime) -> Device {
+        let seen = {
+            let mut memory = self.write();
+            let entry = memory.devices.entry(device.clone()).or_insert_with(|| Device {
+                id: device.clone(),
+                user: user.clone(),
+                state: DeviceState::Unmanaged,
+                first_seen: now,
+                last_seen: now,
+            });
+            entry.user = user.clone();
+            entry.last_seen = entry.last_seen.max(now);
+            entry.clone()
+        };
+        self.send(Write::Device(seen.clone()));
+        seen
+    }
+
+    /// Finds a device.
+    pub fn device(&self, id: &DeviceId) -> Option<Device> {
+        self.read().devices.get(id).cloned()
+    }
+
+    /// Says whether an administrator blocked a device.
+    pub fn is_blocked(&self, id: &DeviceId) -> bool {
+        self.read().devices.get(id).is_some_and(|device| device.state == DeviceState::Blocked)
+    }
+
+    /// Approves, blocks or releases a known device; `None` when it is not known.
+    pub fn set_device_state(&self, id: &DeviceId, state: DeviceState) -> Option<Device> {
+        let changed = {
+            let mut memory = self.write();
+            let device = memory.devices.get_mut(id)?;
+            device.state = state;
+            device.clone()
+        };
+        self.send(Write::Device(changed.clone()));
+        Some(changed)
+    }
+
+    /// Lists the devices, the last seen first.
+    pub fn devices(&self) -> Vec<Device> {
+        let mut devices: Vec<Device> = self.read().devices.values().cloned().collect();
+        devices.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then_with(|| a.id.cmp(&b.id)));
+        devices
+    }
+
+    // ---- people
+
+    /// Notes who was seen, under which name and address.
+    pub fn record_user(&self, user: User) {
+        let changed = self.write().users.insert(user.id.clone(), user.clone());
+        if changed.as_ref() != Some(&user) {
+            self.send(Write::User(user));
+        }
+    }
+
+    /// Finds a person.
+    pub fn user(&self, id: &UserId) -> Option<User> {
+        self.read().users.get(id).cloned()
+    }
+
+    /// Finds the one person that an administrator's word means: `ISSUER|SUBJECT`, an e-mail address, a subject or a name.
+    ///
+    /// # Errors
+    /// Nobody is meant, or several are: never a guess.
+    pub fn find_user(&self, text: &str) -> Result<UserId, FindUserError> {
+        self.read().find_user(text)
+    }
+
+    // ---- sessions
+
+    /// Keeps a session, new or changed.
+    pub fn keep_session(&self, session: SessionRow) {
+        self.write().sessions.insert(session.id.clone(), session.clone());
+        self.send(Write::Session(session));
+    }
+
+    /// Finds a session.
+    pub fn session(&self, id: &SessionId) -> Option<SessionRow> {
+        self.read().sessions.get(id).cloned()
+    }
+
+    /// Lists the sessions that have neither ended nor run out.
+    pub fn sessions(&self, now: UnixTime) -> Vec<SessionRow> {
+        self.read().sessions.values().filter(|session| session.ends_at > now).cloned().collect()
+    }
+
+    /// Lists all that is known of a person's sessions, ended ones too.
+    pub fn sessions_of(&self, user: &UserId) -> Vec<SessionRow> {
+        self.read().sessions.values().filter(|session| session.user == *user).cloned().collect()
+    }
+
+    // ---- revocations
+
+    /// Refuses everything of a subject that was issued up to `at`.
+    ///
+    /// It holds in memory at once and on disk after [`Store::flush`].
+    pub fn revoke(&self, subject: Subject, at: UnixTime, reason: &str) {
+        let row = {
+            let mut memory = self.write();
+            let at = memory.cutoff(&subject).map_or(at, |earlier| earlier.max(at));
+            let row = Revocation { subject, at, reason: reason.to_owned() };
+            memory.insert_revocation(&row);
+            row
+        };
+        self.send(Write::Revocation(row));
+    }
+
+    /// The time up to which everything of a subject is refused.
+    pub fn cutoff(&self, subject: &Subject) -> Option<UnixTime> {
+        self.read().cutoff(subject)
+    }
+
+    /// The latest cutoff that concerns a session of this person on this device.
+    pub fn cutoff_of(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Option<UnixTime> {
+        self.read().cutoff_of(user, device, session)
+    }
+
+    // ---- signals
+
+    /// Keeps a risk signal and answers with it, numbered.
+    pub fn insert_signal(&self, signal: NewSignal) -> Signal {
+        let id = self.inner.next_signal.fetch_add(1, Ordering::Relaxed);
+        let signal = Signal { id, signal };
+        self.write().signals.insert(id, signal.clone());
+        self.send(Write::Signal(signal.clone()));
+        signal
+    }
+
+    /// Forgets a risk signal; says whether there was one.
+    pub fn delete_signal(&self, id: i64) -> bool {
+        let known = self.write().signals.remove(&id).is_some();
+        if known {
+            self.send(Write::DeleteSignal(id));
+        }
+        known
+    }
+
+    /// Lists all signals, the oldest first.
+    pub fn signals(&self) -> Vec<Signal> {
+        self.read().signals.values().cloned().collect()
+    }
+
+    // ---- tickets
+
+    /// Keeps a ticket, new or changed.
+    pub fn put_ticket(&self, ticket: Ticket) {
+        self.write().tickets.insert(ticket.id.clone(), ticket.clone());
+        self.send(Write::Ticket(ticket));
+    }
+
+    /// Forgets a ticket; says whether there was one.
+    pub fn delete_ticket(&self, id: &TicketId) -> bool {
+        let known = self.write().tickets.remove(id).is_some();
+        if known {
+            self.send(Write::DeleteTicket(id.clone()));
+        }
+        known
+    }
+
+    /// Lists all tickets.
+    pub fn tickets(&self) -> Vec<Ticket> {
+        self.read().tickets.values().cloned().collect()
+    }
+
+    // ---- keys
+
+    /// The gateway's own secret of this name, made once and durable before it is returned.
+    ///
+    /// Blocks on the disk: call it while starting.
+    ///
+    /// # Errors
+    /// It cannot be made durable.
+    pub fn secret_key<E>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Secret<Vec<u8>>, E>,
+    ) -> Result<Secret<Vec<u8>>, StoreError>
+    where
+        E: std::fmt::Display,
+    {
+        if let Some(value) = self.read().secrets.get(name) {
+            return Ok(value.clone());
+        }
+        let value = make().map_err(|cause| StoreError::Key(cause.to_string()))?;
+        self.inner.writer.write_now(Write::Secret(name.to_owned(), Zeroizing::new(value.expose().clone())))?;
+        self.write().secrets.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    fn send(&self, write: Write) {
+        self.inner.writer.send(write);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Memory> {
+        self.inner.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.inner.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

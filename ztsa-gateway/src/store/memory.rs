@@ -1,0 +1,74 @@
+//! What the store holds in memory: all that is ever read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ztsa_proto::name::{DeviceId, SessionId, TicketId, UserId};
+use ztsa_proto::secret::Secret;
+use ztsa_proto::time::UnixTime;
+
+use super::error::FindUserError;
+use super::row::{Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
+
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) devices: HashMap<DeviceId, Device>,
+    pub(super) users: HashMap<UserId, User>,
+    pub(super) sessions: HashMap<SessionId, SessionRow>,
+    pub(super) signals: BTreeMap<i64, Signal>,
+    pub(super) tickets: HashMap<TicketId, Ticket>,
+    pub(super) secrets: HashMap<String, Secret<Vec<u8>>>,
+    users_cut: HashMap<UserId, UnixTime>,
+    devices_cut: HashMap<DeviceId, UnixTime>,
+    sessions_cut: HashMap<SessionId, UnixTime>,
+    logins_cut: HashMap<DeviceId, HashMap<UserId, UnixTime>>,
+}
+
+impl Memory {
+    pub(super) fn insert_revocation(&mut self, row: &Revocation) {
+        match row.subject.clone() {
+            Subject::User(user) => self.users_cut.insert(user, row.at),
+            Subject::Device(device) => self.devices_cut.insert(device, row.at),
+            Subject::Session(session) => self.sessions_cut.insert(session, row.at),
+            Subject::Login(user, device) => self.logins_cut.entry(device).or_default().insert(user, row.at),
+        };
+    }
+
+    pub(super) fn cutoff(&self, subject: &Subject) -> Option<UnixTime> {
+        match subject {
+            Subject::User(user) => self.users_cut.get(user),
+            Subject::Device(device) => self.devices_cut.get(device),
+            Subject::Session(session) => self.sessions_cut.get(session),
+            Subject::Login(user, device) => self.logins_cut.get(device).and_then(|logins| logins.get(user)),
+        }
+        .copied()
+    }
+
+    pub(super) fn cutoff_of(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Option<UnixTime> {
+        let found = [self.users_cut.get(user), self.devices_cut.get(device), self.sessions_cut.get(session)];
+        found.into_iter().flatten().copied().max()
+    }
+
+    pub(super) fn find_user(&self, text: &str) -> Result<UserId, FindUserError> {
+        if let Some(user) = text.parse().ok().filter(|user| self.users.contains_key(user)) {
+            return Ok(user);
+        }
+        let email = |user: &User| user.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(text));
+        let subject = |user: &User| user.id.subject == text;
+        let name = |user: &User| user.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(text));
+        let meant = |matches: &dyn Fn(&User) -> bool| {
+            self.users.values().filter(|user| matches(user)).map(|user| &user.id).collect::<Vec<_>>()
+        };
+        let found = [meant(&email), meant(&subject), meant(&name)];
+        let mut all: Vec<&UserId> = found.into_iter().flatten().collect();
+        all.sort();
+        all.dedup();
+        match all.as_slice() {
+            [] => Err(FindUserError::Unknown(text.to_owned())),
+            [one] => Ok((*one).clone()),
+            several => Err(FindUserError::Ambiguous {
+                word: text.to_owned(),
+                candidates: several.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+}
