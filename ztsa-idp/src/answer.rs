@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::form::FormError;
@@ -17,17 +17,17 @@ pub(crate) struct Refusal {
     status: StatusCode,
     error: &'static str,
     description: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    pub(crate) fn new(error: &'static str, description: impl ToString) -> Self {
+    pub(crate) fn new(error: &'static str, description: impl Into<String>) -> Self {
         let status = match error {
             "invalid_client" | "invalid_token" => StatusCode::UNAUTHORIZED,
             "server_error" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, error, description: plain(&description.to_string()), headers: HeaderMap::new() }
+        Self { status, error, description: plain(&description.into()), headers: Vec::new() }
     }
 
     pub(crate) fn error(&self) -> &'static str {
@@ -40,7 +40,7 @@ impl Refusal {
 
     pub(crate) fn with_nonce(mut self, nonce: &str) -> Self {
         if let Ok(nonce) = HeaderValue::from_str(nonce) {
-            self.headers.insert(DPOP_NONCE, nonce);
+            self.headers.push((DPOP_NONCE, nonce));
         }
         self
     }
@@ -54,21 +54,21 @@ impl Refusal {
             self.error, self.description
         );
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
-            self.headers.append(WWW_AUTHENTICATE, challenge);
+            self.headers.push((WWW_AUTHENTICATE, challenge));
         }
         self
     }
 
     /// Says that HTTP Basic authentication failed.
     pub(crate) fn with_basic_challenge(mut self) -> Self {
-        self.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ztsa-idp\""));
+        self.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ztsa-idp\"")));
         self
     }
 }
 
 impl From<FormError> for Refusal {
     fn from(error: FormError) -> Self {
-        Self::new("invalid_request", error)
+        Self::new("invalid_request", error.to_string())
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     fn a_description_cannot_break_out_of_its_header() {
         let refusal = Refusal::new("invalid_token", "a \"quoted\"\r\nSet-Cookie: x\\ \u{e9}").with_challenge("DPoP");
         assert_eq!(
-            refusal.headers.get(WWW_AUTHENTICATE).unwrap(),
+            refusal.headers[0].1,
             "DPoP realm=\"ztsa-idp\", error=\"invalid_token\", error_description=\"a quotedSet-Cookie: x \", \
              algs=\"ES256\""
         );

@@ -195,7 +195,7 @@ impl Issuer {
             future: PROOF_FUTURE,
         };
         let proof = dpop::check(headers.get_all("dpop").iter().map(http::HeaderValue::as_bytes), &expected)
-            .map_err(|error| Refusal::new("invalid_dpop_proof", error))?;
+            .map_err(|error| Refusal::new("invalid_dpop_proof", error.to_string()))?;
         if !self.is_nonce_good(proof.nonce.as_deref(), now) {
             let refusal = Refusal::new("use_dpop_nonce", "the proof needs the nonce of the DPoP-Nonce header");
             return Err(refusal.with_nonce(&self.nonce(now)));

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Modules, each naming only those above it: `fault`, `config`, `expiring`, `scope`, `form`, `sign_in`, `grant`,
-//! `device`, `browser`, `answer`, `issuer`, `token`, `page`, `endpoint`, `server`.
+//! `device`, `browser`, `answer`, `issuer`, `token`, `page`, `endpoint`, `server`, [`person`].
 
 mod fault;
 
@@ -49,6 +49,8 @@ mod page;
 mod endpoint;
 
 mod server;
+
+pub mod person;
 
 pub use config::{Client, Config, User};
 pub use fault::{Endpoint, Fault, Faults};

@@ -131,15 +131,17 @@ pub(crate) fn consent(shown: Consent<'_>) -> Response {
     if !resources.is_empty() {
         facts.push(("For", resources.iter().map(|resource| escape(resource)).collect::<Vec<_>>().join("<br>")));
     }
-    let facts: String = facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>")).collect();
-    let wishes: String = scope.iter().map(|known| format!("<li>{}</li>", wish(known))).collect();
+    let facts: Vec<String> = facts.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{value}</dd>")).collect();
+    let wishes: Vec<String> = scope.iter().map(|known| format!("<li>{}</li>", wish(known))).collect();
     let body = format!(
-        "<dl>{facts}</dl><p>It will be able to:</p><ul>{wishes}</ul>{question}\
+        "<dl>{}</dl><p>It will be able to:</p><ul>{}</ul>{question}\
          <form method=\"post\" action=\"/interaction/{id}/decision\">{csrf}\
          <div class=\"row\"><button name=\"decision\" value=\"approve\">Approve</button>\
          <button class=\"quiet\" name=\"decision\" value=\"deny\">Deny</button></div>\
          <p><br>Signed in as {name}. <button class=\"link\" name=\"decision\" value=\"switch\">Use another name</button></p>\
          </form>",
+        facts.concat(),
+        wishes.concat(),
         id = escape(id),
         csrf = csrf(session),
         name = escape(&sign_in.user.full_name),

@@ -65,6 +65,8 @@ pub enum IdpError {
 const MAX_CONNECTIONS: usize = 512;
 /// The largest request body.
 const MAX_BODY: usize = 64 * 1024;
+/// The largest request head, about.
+const MAX_HEAD: usize = 16 * 1024;
 /// The time in which a request's body must have come and its answer be made.
 const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// The time in which a request's head must have come.
@@ -252,7 +254,7 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, ending: impl Fut
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .max_buf_size(64 * 1024)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {

@@ -90,8 +90,8 @@ fn an_approved_code_brings_one_grant_and_a_second_use_is_noticed() {
 
 #[test]
 fn refused_expired_and_foreign_polls_hear_why() {
-    let mut bench = bench(Some(key('a')));
-    let (right, wrong) = (key('a'), key('b'));
+    let mut bench = bench(Some(key('A')));
+    let (right, wrong) = (key('A'), key('E'));
     let code = bench.code.clone();
     assert!(bench.devices.decide(&code, None, UnixTime(1)));
     let table = [

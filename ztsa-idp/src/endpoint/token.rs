@@ -65,7 +65,7 @@ impl Request<'_> {
             if let PollError::Reused(grant) = &error {
                 self.issuer.revoke_grant(grant);
             }
-            Refusal::new(poll_error_code(&error), error)
+            Refusal::new(poll_error_code(&error), error.to_string())
         })?;
         self.start(&grant, &asked)
     }
@@ -84,7 +84,7 @@ impl Request<'_> {
             if let CodeError::Reused(grant) = &error {
                 self.issuer.revoke_grant(grant);
             }
-            Refusal::new("invalid_grant", error)
+            Refusal::new("invalid_grant", error.to_string())
         })?;
         self.start(&grant, &asked)
     }
@@ -109,9 +109,10 @@ impl Request<'_> {
                 tracing::warn!(client = self.client.id, "a used refresh token came back; its family is revoked");
                 self.issuer.revoke_grant(grant);
             }
-            Refusal::new("invalid_grant", error)
+            Refusal::new("invalid_grant", error.to_string())
         })?;
-        let (scope, audiences) = narrowed.ok_or_else(|| Refusal::new("invalid_grant", RefreshError::Unknown))?;
+        let (scope, audiences) =
+            narrowed.ok_or_else(|| Refusal::new("invalid_grant", RefreshError::Unknown.to_string()))?;
         let minting =
             Minting { grant: &refreshed.grant, scope: &scope, audiences: &audiences, key: self.key, first: false };
         let mut answer = self.issuer.mint(minting)?;

@@ -46,22 +46,21 @@ pub(crate) async fn enter(
             return again(StatusCode::TOO_MANY_REQUESTS, text);
         }
         let code = UserCode::read(typed);
-        match code.and_then(|code| memory.devices.waiting(&code, now).map(|ask| (code, ask.demand.clone()))) {
-            Some((code, demand)) => Interaction {
-                browser: visitor.session.browser.clone(),
-                purpose: Purpose::Device(code),
-                demand,
-                hint: None,
-                signed_in: false,
-                switch: false,
-            },
-            None => {
-                memory.guesses.count(&guesser, now);
-                drop(memory);
-                let text = "No device waits with this code. Check the letters; a code is good for a few minutes and \
-                            for one use.";
-                return again(StatusCode::BAD_REQUEST, text);
-            }
+        let waiting = code.and_then(|code| memory.devices.waiting(&code, now).map(|ask| (code, ask.demand.clone())));
+        let Some((code, demand)) = waiting else {
+            memory.guesses.count(&guesser, now);
+            drop(memory);
+            let text = "No device waits with this code. Check the letters; a code is good for a few minutes and for \
+                        one use.";
+            return again(StatusCode::BAD_REQUEST, text);
+        };
+        Interaction {
+            browser: visitor.session.browser.clone(),
+            purpose: Purpose::Device(code),
+            demand,
+            hint: None,
+            signed_in: false,
+            switch: false,
         }
     };
     let place = begin(&issuer, interaction);

@@ -27,7 +27,7 @@ fn families() -> Families {
 fn a_code_is_exchanged_once_and_only_by_who_asked_for_it() {
     let shown =
         Redemption { code: "c", client: "cli", redirect: Some("http://127.0.0.1:1/"), verifier: VERIFIER, key: None };
-    let (right, wrong) = (key('a'), key('b'));
+    let (right, wrong) = (key('A'), key('E'));
     let table = [
         (Redemption { code: "d", ..shown }, CodeError::Unknown),
         (Redemption { client: "other", ..shown }, CodeError::Unknown),
@@ -64,13 +64,13 @@ fn a_used_refresh_token_ends_the_family() {
 #[test]
 fn a_wrong_key_client_or_forged_token_changes_nothing() {
     let mut families = families();
-    let bound = key('a');
+    let bound = key('A');
     let first = families.start(grant(None), Some(bound.clone()), TTL, NOW);
     let forged = first.replacen(".0.", ".1.", 1);
     let longer = format!("{first}.x");
     let table = [
         (first.as_str(), "cli", None, RefreshError::Key),
-        (first.as_str(), "cli", Some(key('b')), RefreshError::Key),
+        (first.as_str(), "cli", Some(key('E')), RefreshError::Key),
         (first.as_str(), "other", Some(bound.clone()), RefreshError::Unknown),
         (forged.as_str(), "cli", Some(bound.clone()), RefreshError::Unknown),
         (longer.as_str(), "cli", Some(bound.clone()), RefreshError::Unknown),
