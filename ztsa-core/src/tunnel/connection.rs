@@ -1,0 +1,141 @@
+//! One HTTP/2 connection to the gateway.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::{Host, Url};
+use ztsa_net::http2;
+use ztsa_net::task::Spawner;
+
+use super::OpenError;
+
+/// A live connection; clones of its sender open streams.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) held: Arc<AtomicUsize>,
+    closed: tokio_util::sync::CancellationToken,
+}
+
+impl Connection {
+    /// Tells whether the connection can take one more tunnel.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_closed() && self.held.load(Ordering::Relaxed) < self.sender.current_max_send_streams()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Takes the connection out of use: it is dropped once its tunnels have ended.
+    pub(super) fn retire(&self) {
+        self.closed.cancel();
+    }
+}
+
+/// Opens a connection and starts the task that drives it.
+pub(super) async fn open(
+    gateway: &Url,
+    tls: &Arc<ClientConfig>,
+    limit: Duration,
+    spawner: &Spawner,
+) -> Result<Connection, OpenError> {
+    let name = authority(gateway);
+    match timeout(limit, establish(gateway, &name, tls, spawner)).await {
+        Ok(result) => result,
+        Err(_) => Err(OpenError::Unreachable { gateway: name, cause: format!("no answer within {limit:?}") }),
+    }
+}
+
+async fn establish(
+    gateway: &Url,
+    name: &str,
+    tls: &Arc<ClientConfig>,
+    spawner: &Spawner,
+) -> Result<Connection, OpenError> {
+    let unreachable = |cause: String| OpenError::Unreachable { gateway: name.to_owned(), cause };
+    let not_a_tunnel = |seen: &str| OpenError::NotATunnel { gateway: name.to_owned(), seen: seen.to_owned() };
+    let tcp = connect(gateway).await.map_err(|error| unreachable(error.to_string()))?;
+    let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server = ServerName::try_from(host).map_err(|error| unreachable(error.to_string()))?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::clone(tls))
+        .connect(server, ztsa_net::wide::Wide::new(tcp))
+        .await
+        .map_err(|error| unreachable(format!("TLS: {error}")))?;
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(not_a_tunnel("it does not speak HTTP/2"));
+    }
+    let (sender, mut connection) =
+        http2::client().handshake(stream).await.map_err(|error| unreachable(format!("HTTP/2: {error}")))?;
+    // RFC 8441: no extended CONNECT before the gateway's settings have said that it is taken
+    poll_fn(|context| {
+        if sender.is_extended_connect_protocol_enabled() {
+            return Poll::Ready(Ok(()));
+        }
+        match pin!(&mut connection).poll(context) {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(unreachable("it closed the connection".into()))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(unreachable(format!("HTTP/2: {error}")))),
+            Poll::Pending if sender.is_extended_connect_protocol_enabled() => Poll::Ready(Ok(())),
+            Poll::Pending if sender.current_max_send_streams() < 1 => Poll::Ready(Err(not_a_tunnel("it allows no streams"))),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    let closed = tokio_util::sync::CancellationToken::new();
+    let guard = closed.clone().drop_guard();
+    let pings = connection.ping_pong();
+    spawner.spawn(async move {
+        let _guard = guard;
+        let alive = async {
+            match pings {
+                Some(pings) => http2::keep_alive(pings).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = connection => if let Err(error) = ended { tracing::debug!(%error, "a connection to the gateway ended") },
+            error = alive => tracing::debug!(%error, "a connection to the gateway went silent"),
+        }
+    });
+    Ok(Connection { sender, held: Arc::default(), closed })
+}
+
+/// Connects to the gateway's addresses in the resolver's order; the gateway's own name is the only one that is ever
+/// resolved here.
+async fn connect(gateway: &Url) -> std::io::Result<TcpStream> {
+    let port = gateway.port_or_known_default().unwrap_or(443);
+    let addresses: Vec<SocketAddr> = match gateway.host() {
+        Some(Host::Ipv4(ip)) => vec![SocketAddr::new(ip.into(), port)],
+        Some(Host::Ipv6(ip)) => vec![SocketAddr::new(ip.into(), port)],
+        Some(Host::Domain(name)) => tokio::net::lookup_host((name, port)).await?.collect(),
+        None => Vec::new(),
+    };
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "its name does not resolve");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = std::io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+/// Returns host and port of a URL, for people.
+pub(super) fn authority(gateway: &Url) -> String {
+    let host = gateway.host_str().unwrap_or_default();
+    gateway.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
