@@ -187,6 +187,15 @@ mod tests {
         assert!(
             serde_json::from_str::<Jwk>(&KEY.replacen("\"kty\"", "\"kid\":\"1\",\"use\":\"sig\",\"kty\"", 1)).is_ok()
         );
+        // the right bytes, but the first coordinate is one too long
+        let mut members: serde_json::Value = serde_json::from_str(KEY).unwrap();
+        let whole: Vec<u8> = ["x", "y"]
+            .iter()
+            .flat_map(|name| URL_SAFE_NO_PAD.decode(members[name].as_str().unwrap()).unwrap())
+            .collect();
+        members["x"] = URL_SAFE_NO_PAD.encode(&whole[..33]).into();
+        members["y"] = URL_SAFE_NO_PAD.encode(&whole[33..]).into();
+        assert!(serde_json::from_value::<Jwk>(members).is_err());
         assert_eq!(Jwk::from_point(&[0; 65]).unwrap_err(), JwkError::Point);
         assert_eq!(Jwk::from_point(&[4; 10]).unwrap_err(), JwkError::Point);
     }

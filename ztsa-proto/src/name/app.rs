@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::host::is_number;
 use super::{NameError, text_serde};
 
-/// Names an app: 1 to 63 of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit, with at least one letter.
+/// Names an app: 1 to 63 of `a-z`, `0-9` and `-`, beginning and ending with a letter or digit, and no number.
 ///
 /// So a name is always one label of the DNS and never an address: `db-prod.ztsa` means the same app. Upper case is
 /// refused rather than folded, since two spellings of one app would be two in policies and logs.
@@ -33,8 +34,7 @@ impl FromStr for AppName {
         if text.len() > LONGEST {
             return Err(NameError::TooLong { what: WHAT, length: text.len(), most: LONGEST });
         }
-        let has_letter = text.bytes().any(|byte| byte.is_ascii_lowercase());
-        if text.starts_with('-') || text.ends_with('-') || !has_letter {
+        if text.starts_with('-') || text.ends_with('-') || is_number(text) {
             return Err(NameError::Shape { what: WHAT, allowed: ALLOWED });
         }
         Ok(Self(text.into()))
@@ -68,5 +68,6 @@ impl std::borrow::Borrow<str> for AppName {
 text_serde!(AppName);
 
 const WHAT: &str = "an app's name";
-const ALLOWED: &str = "use 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit, with at least one letter";
+const ALLOWED: &str =
+    "use 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit, and no number alone";
 const LONGEST: usize = 63;

@@ -98,7 +98,7 @@ fn check_name(name: &str) -> Result<(), NameError> {
 }
 
 /// Whether resolvers read a label as a part of an IPv4 address (`inet_aton`: decimal, octal, hexadecimal).
-fn is_number(label: &str) -> bool {
+pub(super) fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     hexadecimal.map_or_else(
         || label.bytes().all(|byte| byte.is_ascii_digit()),

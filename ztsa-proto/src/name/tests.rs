@@ -17,6 +17,7 @@ fn app_names_are_one_lower_case_label() {
         ("-db", "shape"),
         ("db-", "shape"),
         ("42", "shape"),
+        ("0x7f", "shape"),
         ("ä", "holds 'ä'"),
         (&"a".repeat(64), "at most 63"),
     ] {
@@ -139,7 +140,10 @@ fn json_holds_names_as_text_and_checks_them() {
 proptest! {
     #[test]
     fn whatever_parses_prints_and_parses_again(text in "[ -~]{0,80}|[a-z0-9.:\\[\\]-]{0,30}") {
-        if let Ok(name) = text.parse::<AppName>() { prop_assert_eq!(name.to_string(), &*text); }
+        if let Ok(name) = text.parse::<AppName>() {
+            prop_assert_eq!(name.to_string(), &*text);
+            prop_assert_eq!(text.parse::<HostName>().unwrap(), HostName::from(&name));
+        }
         if let Ok(host) = text.parse::<HostName>() { prop_assert_eq!(host.to_string().parse::<HostName>().unwrap(), host); }
         if let Ok(to) = text.parse::<Destination>() { prop_assert_eq!(to.to_string().parse::<Destination>().unwrap(), to); }
         if let Ok(user) = text.parse::<UserId>() { prop_assert_eq!(user.to_string(), &*text); }

@@ -125,6 +125,9 @@ fn a_report_cannot_be_lent_or_forged() {
     assert_eq!(check(&text, &expected(&thief)), Err(PostureError::Device));
     let header = Header::es256(TYP).with_jwk(key.public_key().clone());
     let claims = json!({"iss": device, "sub": device, "aud": AUDIENCE, "iat": NOW, "exp": NOW.0 + 300, "jti": "1", "report": report()});
+    let own_key = Header::es256(TYP).with_jwk(other.public_key().clone());
+    let posing = jws::sign(&other, &own_key, &claims).unwrap();
+    assert_eq!(check(&posing, &expected(&device)), Err(PostureError::Device));
     let forged = jws::sign(&other, &header, &claims).unwrap();
     assert_eq!(check(&forged, &expected(&device)), Err(PostureError::Malformed(JwsError::Key(JwkError::Signature))));
 }
