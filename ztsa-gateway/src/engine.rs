@@ -1,0 +1,135 @@
+//! The policy administrator: joins identity, posture, risk and policy into one answer, and keeps every live tunnel to it.
+//!
+//! `judge` is the one place where a question is answered; opening a tunnel, a grant, a ticket, the list of apps and the
+//! continuous evaluation of what is live all go through it.
+
+mod answer;
+mod grant;
+mod intake;
+mod judge;
+mod live;
+mod open;
+mod order;
+mod record;
+mod session;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use ztsa_net::clock::Clock;
+
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::lease::Leases;
+use crate::policy::{self, Policies, PolicyError};
+use crate::posture::Posture;
+use crate::risk::Risk;
+use crate::store::Store;
+use crate::ticket::Tickets;
+
+pub use live::Changed;
+pub use order::{OrderError, Revoked};
+
+/// Decides and administers; a clone is another handle to the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// Names what an engine works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The durable state.
+    pub store: Store,
+    /// The audit log.
+    pub audit: Audit,
+    /// What devices say about themselves.
+    pub posture: Arc<Posture>,
+    /// The time.
+    pub clock: Clock,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    store: Store,
+    audit: Audit,
+    posture: Arc<Posture>,
+    clock: Clock,
+    risk: Risk,
+    tickets: Tickets,
+    leases: Leases,
+    policies: ArcSwap<Policies>,
+    /// What the policy directory looked like when it was last read.
+    policies_seen: AtomicU64,
+    grants: Mutex<grant::Grants>,
+    sessions: Mutex<session::Sessions>,
+    /// Grows with every change that can turn an answer.
+    changes: AtomicU64,
+    /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
+    turn: Mutex<()>,
+    draining: AtomicBool,
+}
+
+impl Engine {
+    /// Loads the policies and restores risk and tickets.
+    ///
+    /// # Errors
+    /// The policies cannot be read or have mistakes.
+    pub fn new(parts: Parts) -> Result<Self, PolicyError> {
+        let Parts { config, store, audit, posture, clock } = parts;
+        let now = clock.now();
+        let seen = policy::fingerprint(&config.policy.dir)?;
+        let policies = Policies::load(&config.policy.dir, &config.apps)?;
+        record::loaded(&audit, now, &policies);
+        let reporter = (audit.clone(), clock.clone());
+        let leases = Leases::new(config.limits, move |closed| record::closed(&reporter.0, reporter.1.now(), &closed));
+        let inner = Inner {
+            risk: Risk::restore(store.clone(), now),
+            tickets: Tickets::restore(store.clone(), now),
+            config,
+            store,
+            audit,
+            posture,
+            clock,
+            leases,
+            policies: ArcSwap::from_pointee(policies),
+            policies_seen: AtomicU64::new(seen),
+            grants: Mutex::default(),
+            sessions: Mutex::default(),
+            changes: AtomicU64::new(0),
+            turn: Mutex::default(),
+            draining: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Gives the registry of live tunnels.
+    pub fn leases(&self) -> &Leases {
+        &self.inner.leases
+    }
+
+    /// Gives the configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    /// Refuses new tunnels, grants and tickets from now on, because the gateway is going down.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::SeqCst);
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, session::Sessions> {
+        self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn grants(&self) -> MutexGuard<'_, grant::Grants> {
+        self.inner.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

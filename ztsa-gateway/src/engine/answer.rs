@@ -1,0 +1,111 @@
+//! What a session is told: its apps, why an app answers as it does, and about itself.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ztsa_proto::app::{Access, AppInfo, AppList};
+use ztsa_proto::posture::State;
+use ztsa_proto::problem::Problem;
+use ztsa_proto::session::{DeviceInfo, SessionInfo, UserInfo};
+use ztsa_proto::why::{self, MissingFact, PolicyInfo, WhyResponse};
+
+use super::Engine;
+use crate::authn::Session;
+use crate::config::App;
+use crate::policy::Verdict;
+
+/// The code of the answer for an app that the person may not know of.
+const HIDDEN: &str = "app.unknown";
+
+impl Engine {
+    /// Lists the apps that the person may know of, each with what they would be answered now.
+    pub fn apps(&self, session: &Arc<Session>, peer: IpAddr) -> AppList {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let mut apps = Vec::new();
+        for app in &self.inner.config.apps {
+            let access = match self.judge(&session, app, peer, now).decision.verdict {
+                Verdict::Allow => Access::open(),
+                Verdict::Deny(problem) if problem.code == HIDDEN => continue,
+                Verdict::Deny(problem) => Access::denied(Arc::unwrap_or_clone(problem)),
+                Verdict::StepUp(problem) => Access::step_up(Arc::unwrap_or_clone(problem)),
+            };
+            apps.push(info(app, access));
+        }
+        AppList { apps }
+    }
+
+    /// Explains what the session would be answered for an app now.
+    ///
+    /// # Errors
+    /// `app.unknown` for an app that the person may not know of.
+    pub fn why(&self, session: &Arc<Session>, app: &App, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+        let session = self.seen(session);
+        let why = self.explained(&session, app, peer);
+        match why.problem {
+            Some(problem) if problem.code == HIDDEN => Err(Arc::new(problem)),
+            _ => Ok(why),
+        }
+    }
+
+    /// Explains, to an administrator, also what the person may not know of.
+    pub(super) fn explained(&self, session: &Session, app: &App, peer: IpAddr) -> WhyResponse {
+        let (explanation, scores) = self.explain(session, app, peer, self.inner.clock.now());
+        let (decision, problem) = match explanation.decision.verdict {
+            Verdict::Allow => (why::Decision::Allow, None),
+            Verdict::Deny(problem) => (why::Decision::Deny, Some(problem)),
+            Verdict::StepUp(problem) => (why::Decision::StepUp, Some(problem)),
+        };
+        let rules = explanation.rules.into_iter().filter(|rule| !rule.monitor);
+        let missing = explanation.missing.into_iter().map(|missing| MissingFact {
+            fact: missing.fact,
+            state: missing.state.unwrap_or(State::Unknown),
+            remedy: missing.remedy,
+        });
+        WhyResponse {
+            app: app.name.clone(),
+            decision,
+            problem: problem.map(Arc::unwrap_or_clone),
+            policies: rules
+                .map(|rule| PolicyInfo { id: rule.id, effect: rule.effect.to_owned(), reason: rule.reason })
+                .collect(),
+            missing: missing.collect(),
+            risk: scores.info(),
+        }
+    }
+
+    /// Tells a session about itself.
+    pub fn session_info(&self, session: &Arc<Session>) -> SessionInfo {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let identity = &session.identity;
+        let state = self.inner.store.device(&session.device).map(|device| device.state).unwrap_or_default();
+        SessionInfo {
+            session: session.id.clone(),
+            user: UserInfo {
+                issuer: identity.user.issuer.clone(),
+                subject: identity.user.subject.clone(),
+                name: identity.name.clone(),
+                email: identity.email.clone(),
+                groups: identity.groups.clone(),
+            },
+            device: DeviceInfo { id: session.device.clone(), state },
+            expires_at: session.expires_at,
+            renew_before: Some(session.started_at.plus(self.inner.config.session.lifetime)),
+            risk: self.inner.risk.scores(&identity.user, &session.device, &session.id, now).info(),
+            posture: self.inner.posture.checks(&session.device),
+        }
+    }
+}
+
+fn info(app: &App, access: Access) -> AppInfo {
+    AppInfo {
+        name: app.name.clone(),
+        kind: app.kind,
+        hosts: app.hosts.iter().map(ToString::to_string).collect(),
+        port: app.target.port,
+        local_port: app.local_port,
+        tags: app.tags.clone(),
+        access,
+    }
+}

@@ -1,0 +1,114 @@
+//! Grants: for one app, one session and one device, and short.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ztsa_proto::grant::{GrantRequest, GrantResponse, Limits};
+use ztsa_proto::name::{AppName, DeviceId, GrantId, SessionId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use crate::audit::Activity;
+use crate::authn::Session;
+
+/// How many live grants one session may have.
+const MAX_PER_SESSION: usize = 1_000;
+
+/// How long a grant that ran out is still known, so that the answer says so.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How long before a grant runs out its session is told.
+const NOTICE: Duration = Duration::from_secs(60);
+
+/// The grants of this node.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    grants: HashMap<GrantId, Grant>,
+}
+
+#[derive(Debug, Clone)]
+struct Grant {
+    session: SessionId,
+    device: DeviceId,
+    app: AppName,
+    expires_at: UnixTime,
+    told: bool,
+}
+
+impl Engine {
+    /// Decides and grants one app to one session for the length of a session token.
+    ///
+    /// # Errors
+    /// The reason, for the person.
+    pub fn grant(
+        &self,
+        session: &Arc<Session>,
+        request: &GrantRequest,
+        peer: IpAddr,
+    ) -> Result<GrantResponse, Arc<Problem>> {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let app = self.named(&request.app)?;
+        let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
+        let full = full.then(|| problem::new("gateway.limit").with_detail("this session has as many grants as it may"));
+        self.asked(Activity::Grant, &session, &app, peer, now, full)?;
+        let expires_at = now.plus(self.inner.config.session.token_lifetime);
+        let grant = GrantId::random();
+        self.grants().add(grant.clone(), &session, &app.name, expires_at);
+        Ok(GrantResponse { grant, app: app.name.clone(), expires_at, limits: Limits::default() })
+    }
+}
+
+impl Grants {
+    fn add(&mut self, id: GrantId, session: &Session, app: &AppName, expires_at: UnixTime) {
+        let grant = Grant {
+            session: session.id.clone(),
+            device: session.device.clone(),
+            app: app.clone(),
+            expires_at,
+            told: false,
+        };
+        self.grants.insert(id, grant);
+    }
+
+    fn of(&self, session: &SessionId, now: UnixTime) -> usize {
+        self.grants.values().filter(|grant| grant.session == *session && grant.expires_at > now).count()
+    }
+
+    /// Says whether a grant is good for this session, device and app.
+    pub(super) fn check(
+        &self,
+        id: &GrantId,
+        session: &Session,
+        app: &AppName,
+        now: UnixTime,
+    ) -> Result<(), Problem> {
+        let grant = self.grants.get(id);
+        let own = |grant: &&Grant| grant.session == session.id && grant.device == session.device && grant.app == *app;
+        match grant.filter(own) {
+            None => Err(problem::new("grant.unknown")),
+            Some(grant) if grant.expires_at <= now => Err(problem::new("grant.expired")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn end_session(&mut self, session: &SessionId) {
+        self.grants.retain(|_, grant| grant.session != *session);
+    }
+
+    /// Forgets what ran out long ago, and gives the sessions to tell of grants about to run out.
+    pub(super) fn sweep(&mut self, now: UnixTime) -> Vec<(SessionId, AppName)> {
+        self.grants.retain(|_, grant| grant.expires_at.plus(REMEMBERED) > now);
+        let mut ending = Vec::new();
+        for grant in self.grants.values_mut() {
+            if !grant.told && grant.expires_at > now && grant.expires_at <= now.plus(NOTICE) {
+                grant.told = true;
+                ending.push((grant.session.clone(), grant.app.clone()));
+            }
+        }
+        ending
+    }
+}

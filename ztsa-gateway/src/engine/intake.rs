@@ -1,0 +1,35 @@
+//! What the enforcement point hears and the engine must know: posture reports and failed sign-ins.
+
+use std::net::IpAddr;
+
+use ztsa_proto::name::DeviceId;
+use ztsa_proto::posture::Report;
+
+use super::Engine;
+use crate::audit::{Activity, Outcome, Record};
+use crate::authn::AuthnError;
+use crate::lease::Selector;
+
+impl Engine {
+    /// Keeps a device's checked posture report and judges the device's tunnels by it.
+    pub fn posture_reported(&self, device: &DeviceId, report: Report) {
+        let worse = self.inner.posture.receive(device, report, self.inner.clock.now());
+        if !worse.is_empty() {
+            tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
+        }
+        self.reevaluate(&Selector::Device(device.clone()));
+    }
+
+    /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.
+    pub fn exchange_failed(&self, error: &AuthnError, peer: IpAddr) {
+        if matches!(error, AuthnError::UseNonce) {
+            return;
+        }
+        self.inner.audit.record(Record {
+            peer: Some(peer),
+            code: Some(error.problem().code),
+            message: Some(error.to_string()),
+            ..Record::new(self.inner.clock.now(), Activity::SignIn, Outcome::Failure)
+        });
+    }
+}

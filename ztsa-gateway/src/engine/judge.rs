@@ -1,0 +1,173 @@
+//! The one place where a question is answered.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ztsa_proto::jws::random_id;
+use ztsa_proto::name::{AppName, HostName};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use crate::authn::Session;
+use crate::config::App;
+use crate::policy::{self, Decision, Explanation, OnChange, Request, Verdict};
+use crate::posture::Facts;
+use crate::risk::{Scores, Tolerance, tolerance};
+use crate::store::DeviceState;
+
+/// An answer with its number, as it stands in the audit log and in front of the person.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    pub(super) id: String,
+    pub(super) decision: Decision,
+}
+
+impl Judged {
+    fn new(mut decision: Decision) -> Self {
+        let id = random_id();
+        match &mut decision.verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(problem) | Verdict::StepUp(problem) => Arc::make_mut(problem).decision = Some(id.clone()),
+        }
+        Self { id, decision }
+    }
+
+    /// Gives the reason, unless the answer is yes.
+    pub(super) fn problem(&self) -> Option<&Arc<Problem>> {
+        self.decision.problem()
+    }
+
+    /// Turns a yes into a no for a reason outside of policy.
+    pub(super) fn refused(&self, problem: Problem) -> Self {
+        let verdict = Verdict::Deny(Arc::new(Problem { decision: Some(self.id.clone()), ..problem }));
+        Self { id: self.id.clone(), decision: Decision { verdict, ..self.decision.clone() } }
+    }
+}
+
+/// What a decision is made from, gathered at one moment.
+pub(super) struct Facets {
+    device_state: DeviceState,
+    facts: Facts,
+    pub(super) scores: Scores,
+}
+
+impl Engine {
+    /// Answers whether the session may open the app now.
+    pub(super) fn judge(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> Judged {
+        let facets = self.facets(session, now);
+        let request = facets.request(session, app, peer, now);
+        let policies = self.inner.policies.load();
+        // what a person may not know of is answered alike whatever their risk
+        if !policies.is_visible(&request) {
+            return Judged::new(policies.decide(&request));
+        }
+        if let Some(refused) = self.standing(session).or_else(|| self.risk_of(&facets.scores)) {
+            return Judged::new(refused);
+        }
+        Judged::new(policies.decide(&request))
+    }
+
+    /// Finds the app that a destination means: its name, `NAME.ztsa` or one of its hosts.
+    ///
+    /// # Errors
+    /// `app.unknown`, which is also the answer for an app that the person may not know of.
+    pub fn find(&self, host: &HostName, port: u16) -> Result<Arc<App>, Arc<Problem>> {
+        self.inner.config.app(host, port).cloned().ok_or_else(unknown)
+    }
+
+    /// Finds the app of a name.
+    ///
+    /// # Errors
+    /// As for [`Engine::find`].
+    pub fn named(&self, name: &AppName) -> Result<Arc<App>, Arc<Problem>> {
+        self.inner.config.apps.iter().find(|app| app.name == *name).cloned().ok_or_else(unknown)
+    }
+
+    /// Explains the answer that `judge` gives.
+    pub(super) fn explain(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> (Explanation, Scores) {
+        let facets = self.facets(session, now);
+        let request = facets.request(session, app, peer, now);
+        let policies = self.inner.policies.load();
+        let mut explanation = policies.explain(&request);
+        if policies.is_visible(&request)
+            && let Some(decision) = self.standing(session).or_else(|| self.risk_of(&facets.scores))
+        {
+            explanation = Explanation { decision, rules: Vec::new(), missing: Vec::new() };
+        }
+        (explanation, facets.scores)
+    }
+
+    pub(super) fn facets(&self, session: &Session, now: UnixTime) -> Facets {
+        let device = &session.device;
+        Facets {
+            device_state: self.inner.store.device(device).map(|device| device.state).unwrap_or_default(),
+            facts: self.inner.posture.facts(device, now),
+            scores: self.inner.risk.scores(&session.identity.user, device, &session.id, now),
+        }
+    }
+
+    /// Refuses what was revoked and devices that are blocked, whatever policy says.
+    pub(super) fn standing(&self, session: &Session) -> Option<Decision> {
+        let store = &self.inner.store;
+        if store.is_blocked(&session.device) {
+            let detail = "an administrator blocked this device";
+            return Some(deny(problem::new("device.blocked").with_detail(detail), OnChange::Terminate));
+        }
+        let cutoff = store.cutoff_of(&session.identity.user, &session.device, &session.id);
+        let revoked = cutoff.is_some_and(|cutoff| session.issued_at <= cutoff);
+        revoked.then(|| deny(problem::new("session.revoked"), OnChange::Terminate))
+    }
+
+    fn risk_of(&self, scores: &Scores) -> Option<Decision> {
+        match tolerance(scores, &self.inner.config.risk.thresholds) {
+            Tolerance::Within => None,
+            Tolerance::Suspend(problem) => Some(deny(problem, OnChange::Suspend)),
+            Tolerance::Terminate(problem) => Some(deny(problem, OnChange::Terminate)),
+        }
+    }
+
+    /// Refuses everything new while the gateway goes down or its store cannot keep what it decides.
+    pub(super) fn admit(&self) -> Result<(), Problem> {
+        if self.inner.draining.load(Ordering::SeqCst) {
+            return Err(problem::new("gateway.draining"));
+        }
+        match self.inner.store.outage() {
+            None => Ok(()),
+            Some(outage) => {
+                tracing::warn!(%outage, "nothing new is granted while the store is out");
+                Err(problem::new("gateway.unavailable").with_detail("the gateway cannot write to its store"))
+            }
+        }
+    }
+}
+
+impl Facets {
+    fn request<'a>(&'a self, session: &'a Session, app: &'a App, peer: IpAddr, now: UnixTime) -> Request<'a> {
+        Request {
+            identity: &session.identity,
+            device: &session.device,
+            device_state: self.device_state.as_str(),
+            facts: &self.facts,
+            scores: &self.scores,
+            peer,
+            app,
+            now,
+        }
+    }
+}
+
+/// A decision id too: nothing may tell an app that is not there from one that is hidden.
+fn unknown() -> Arc<Problem> {
+    Arc::new(policy::unknown().with_decision(random_id()))
+}
+
+fn deny(problem: Problem, on_change: OnChange) -> Decision {
+    Decision {
+        verdict: Verdict::Deny(Arc::new(problem)),
+        policies: Vec::new(),
+        shadow: Vec::new(),
+        on_change: Some(on_change),
+    }
+}

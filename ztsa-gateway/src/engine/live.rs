@@ -1,0 +1,207 @@
+//! Continuous evaluation: when the answer changes, the tunnels concerned change with it.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ztsa_proto::event::EventKind;
+use ztsa_proto::name::{AppName, SessionId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use crate::audit::Activity;
+use crate::lease::{Access, Selector, Tunnel};
+use crate::policy::{OnChange, Verdict};
+use crate::store::Subject;
+
+/// How often deadlines are looked at.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Counts the tunnels that changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Told to end.
+    pub ended: usize,
+    /// Paused.
+    pub suspended: usize,
+    /// Running again.
+    pub restored: usize,
+}
+
+impl Engine {
+    /// Judges the tunnels that `selector` names again, and applies the answers.
+    ///
+    /// The tunnels have been told when this returns.
+    pub fn reevaluate(&self, selector: &Selector) -> Changed {
+        self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        self.reevaluate_tunnels(self.inner.leases.select(selector))
+    }
+
+    pub(super) fn reevaluate_tunnels(&self, tunnels: Vec<Arc<Tunnel>>) -> Changed {
+        let mut groups: HashMap<Key, Vec<Arc<Tunnel>>> = HashMap::new();
+        for tunnel in tunnels {
+            groups.entry(Key::of(&tunnel)).or_default().push(tunnel);
+        }
+        let mut changed = Changed::default();
+        for tunnels in groups.into_values() {
+            self.turn(&tunnels, &mut changed);
+        }
+        changed
+    }
+
+    /// One question and its answer, applied to all tunnels that it is the answer for.
+    fn turn(&self, tunnels: &[Arc<Tunnel>], changed: &mut Changed) {
+        let Some(first) = tunnels.first() else { return };
+        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.inner.clock.now();
+        // a ticket stands for whom it was made by, as known now; it does not need the session to be renewed
+        let session = self.newest(&first.session);
+        let judged = self.judge(&session, &first.app, first.peer, now);
+        for tunnel in tunnels {
+            match &judged.decision.verdict {
+                Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel, now)),
+                Verdict::Deny(problem) | Verdict::StepUp(problem) => {
+                    let step_up = matches!(judged.decision.verdict, Verdict::StepUp(_));
+                    let on_change = judged.decision.on_change.or(tunnel.on_change).unwrap_or(OnChange::Terminate);
+                    if on_change == OnChange::Suspend {
+                        changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, now));
+                    } else {
+                        changed.ended += usize::from(self.end_tunnel(tunnel, problem, now));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, now: UnixTime) -> bool {
+        let ended = self.inner.leases.end_tunnel(tunnel, problem);
+        if ended {
+            let _ = now;
+            self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
+        }
+        ended
+    }
+
+    fn suspend_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, step_up: bool, now: UnixTime) -> bool {
+        let grace = self.inner.config.risk.suspend_grace;
+        let suspended = self.inner.leases.suspend(tunnel, problem, now.plus(grace));
+        if suspended {
+            self.changed(Activity::Suspend, tunnel, Some(problem), now);
+            let kind = if step_up { EventKind::StepUp } else { EventKind::Suspended };
+            self.tell(&tunnel.session.id, kind, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
+        }
+        suspended
+    }
+
+    fn restore_tunnel(&self, tunnel: &Arc<Tunnel>, now: UnixTime) -> bool {
+        let restored = self.inner.leases.restore(tunnel);
+        if restored {
+            self.changed(Activity::Restore, tunnel, None, now);
+            self.tell(&tunnel.session.id, EventKind::Restored, Some(tunnel.id), Some(&tunnel.app.name), None);
+        }
+        restored
+    }
+
+    /// Looks at what time alone changes: grace times, signals, grants, tickets and sessions that ran out.
+    pub fn sweep(&self) -> Changed {
+        let now = self.inner.clock.now();
+        let mut changed = Changed::default();
+        for tunnel in self.inner.leases.end_overdue(now) {
+            if let Access::Ended(problem) = tunnel.access() {
+                changed.ended += 1;
+                let app = Some(&tunnel.app.name);
+                self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), app, Some(&problem));
+            }
+        }
+        for ticket in self.inner.tickets.expire(now) {
+            let problem = Arc::new(problem::new("ticket.invalid").with_detail("the ticket ran out"));
+            for tunnel in self.inner.leases.select(&Selector::Ticket(ticket.id)) {
+                changed.ended += usize::from(self.end_tunnel(&tunnel, &problem, now));
+            }
+        }
+        for subject in self.inner.risk.expire(now) {
+            changed += self.reevaluate(&concerned(&subject));
+        }
+        for (session, app) in self.grants().sweep(now) {
+            self.tell(&session, EventKind::GrantExpiring, None, Some(&app), None);
+        }
+        changed.ended += self.end_lapsed(now);
+        changed
+    }
+
+    /// Judges every live tunnel again, and reads the policies again when their files changed.
+    pub fn tick(&self) -> Changed {
+        self.reload_changed_policies();
+        self.reevaluate(&Selector::All)
+    }
+
+    /// Keeps the live tunnels to the answers until it is dropped: deadlines every second, everything at the configured
+    /// interval.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a round that has begun is finished by its own thread.
+    pub async fn run(&self) {
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let interval = self.inner.config.risk.interval.max(STEP);
+        let mut next = tokio::time::Instant::now() + interval;
+        loop {
+            steps.tick().await;
+            let whole = tokio::time::Instant::now() >= next;
+            if whole {
+                next = tokio::time::Instant::now() + interval;
+            }
+            let engine = self.clone();
+            // thousands of answers take a while: never on a thread that carries bytes
+            let round = tokio::task::spawn_blocking(move || {
+                engine.reload_changed_policies();
+                engine.sweep();
+                if whole {
+                    engine.reevaluate(&Selector::All);
+                }
+            });
+            if let Err(error) = round.await {
+                tracing::error!(%error, "a round of continuous evaluation failed");
+            }
+        }
+    }
+}
+
+impl std::ops::AddAssign for Changed {
+    fn add_assign(&mut self, other: Self) {
+        self.ended += other.ended;
+        self.suspended += other.suspended;
+        self.restored += other.restored;
+    }
+}
+
+/// The tunnels that a signal or a revocation about `subject` concerns.
+pub(super) fn concerned(subject: &Subject) -> Selector {
+    match subject {
+        Subject::User(user) | Subject::Login(user, _) => Selector::User(user.clone()),
+        Subject::Device(device) => Selector::Device(device.clone()),
+        Subject::Session(session) => Selector::Session(session.clone()),
+    }
+}
+
+/// What makes two tunnels one question.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    session: SessionId,
+    app: AppName,
+    ticket: bool,
+    peer: std::net::IpAddr,
+}
+
+impl Key {
+    fn of(tunnel: &Tunnel) -> Self {
+        Self {
+            session: tunnel.session.id.clone(),
+            app: tunnel.app.name.clone(),
+            ticket: tunnel.ticket.is_some(),
+            peer: tunnel.peer,
+        }
+    }
+}

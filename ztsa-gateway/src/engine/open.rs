@@ -1,0 +1,146 @@
+//! Opening: tunnels, by session or by ticket.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ztsa_proto::grant::{TicketRequest, TicketResponse};
+use ztsa_proto::name::{Destination, GrantId, TicketId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use super::judge::Judged;
+use crate::audit::Activity;
+use crate::authn::Session;
+use crate::config::App;
+use crate::lease::{Access, Lease, Opening};
+use crate::policy::Verdict;
+
+impl Engine {
+    /// Decides and opens one tunnel. Without a grant the decision itself is the grant.
+    ///
+    /// # Errors
+    /// The reason, for the person: the app is unknown to them, policy or risk refuse, the grant is not good for this, or the
+    /// gateway is at a limit.
+    pub fn open(
+        &self,
+        session: &Arc<Session>,
+        app: &Arc<App>,
+        peer: IpAddr,
+        grant: Option<&GrantId>,
+    ) -> Result<Lease, Arc<Problem>> {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let asked = Asked { session: &session, app, peer, grant, ticket: None };
+        self.lease(&asked, now)
+    }
+
+    /// Decides and opens one tunnel for whoever shows a ticket.
+    ///
+    /// # Errors
+    /// As for [`Engine::open`], and `ticket.invalid`.
+    pub fn open_ticket(
+        &self,
+        ticket: &str,
+        to: &Destination,
+        peer: IpAddr,
+    ) -> Result<(Lease, Arc<App>), Arc<Problem>> {
+        let now = self.inner.clock.now();
+        let invalid = || Arc::new(problem::new("ticket.invalid"));
+        let live = self.inner.tickets.find(ticket, now).ok_or_else(invalid)?;
+        let app = self.inner.config.app(&to.host, to.port).filter(|app| app.name == live.ticket.app);
+        let app = app.ok_or_else(invalid)?;
+        let asked =
+            Asked { session: &live.session, app, peer, grant: None, ticket: Some(&live.ticket.id) };
+        let lease = self.lease(&asked, now)?;
+        // the last use may have gone to somebody else meanwhile
+        if self.inner.tickets.count_use(&live.ticket) { Ok((lease, Arc::clone(app))) } else { Err(invalid()) }
+    }
+
+    /// Makes a ticket for one app, when the session may open it now.
+    ///
+    /// # Errors
+    /// As for [`Engine::open`]; `request.invalid` for a lifetime or a number of uses that cannot be had.
+    pub fn ticket(
+        &self,
+        session: &Arc<Session>,
+        request: &TicketRequest,
+        peer: IpAddr,
+    ) -> Result<TicketResponse, Arc<Problem>> {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let app = self.named(&request.app)?;
+        let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None)?;
+        let lasts = request.for_seconds.map(Duration::from_secs);
+        let minted = self.inner.tickets.mint(&session, &app.name, lasts, request.uses, now);
+        let (secret, ticket) =
+            minted.map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        Ok(TicketResponse {
+            ticket: secret,
+            id: ticket.id,
+            app: ticket.app,
+            expires_at: ticket.expires_at,
+            uses: ticket.uses_left,
+        })
+    }
+
+    /// Judges, records, and gives the answer when it is yes. `also` is a reason to refuse that only this question has.
+    pub(super) fn asked(
+        &self,
+        activity: Activity,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        also: Option<Problem>,
+    ) -> Result<Judged, Arc<Problem>> {
+        let mut judged = self.judge(session, app, peer, now);
+        let also = self.admit().err().or(also);
+        if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
+            judged = judged.refused(problem);
+        }
+        self.decided(activity, session, app, peer, now, &judged);
+        match judged.problem() {
+            Some(problem) => Err(Arc::clone(problem)),
+            None => Ok(judged),
+        }
+    }
+
+    fn lease(&self, asked: &Asked<'_>, now: UnixTime) -> Result<Lease, Arc<Problem>> {
+        let Asked { session, app, peer, grant, ticket } = *asked;
+        let changes = self.inner.changes.load(Ordering::SeqCst);
+        let not_granted = grant.and_then(|grant| self.grants().check(grant, session, &app.name, now).err());
+        let judged = self.asked(Activity::Connect, session, app, peer, now, not_granted)?;
+        let opening = Opening {
+            session: Arc::clone(session),
+            app: Arc::clone(app),
+            peer,
+            grant: grant.cloned(),
+            ticket: ticket.cloned(),
+            decision: judged.id.clone(),
+            on_change: judged.decision.on_change,
+            at: now,
+        };
+        let lease = self.inner.leases.open(opening).map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        // what changed between the answer and the registry's knowing of the tunnel has not reached it
+        if self.inner.changes.load(Ordering::SeqCst) != changes {
+            self.reevaluate_tunnels(vec![Arc::clone(lease.tunnel())]);
+            if let Access::Ended(problem) = lease.tunnel().access() {
+                return Err(problem);
+            }
+        }
+        Ok(lease)
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    session: &'a Arc<Session>,
+    app: &'a Arc<App>,
+    peer: IpAddr,
+    grant: Option<&'a GrantId>,
+    ticket: Option<&'a TicketId>,
+}

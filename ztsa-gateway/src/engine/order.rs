@@ -1,0 +1,308 @@
+//! What an administrator orders, and what a person does to their own session. Each order has reached the live tunnels
+//! concerned when it returns.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ztsa_proto::event::EventKind;
+use ztsa_proto::name::{AppName, DeviceId, SessionId, UserId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::session::SessionInfo;
+use ztsa_proto::time::UnixTime;
+use ztsa_proto::why::WhyResponse;
+
+use super::live::concerned;
+use super::{Changed, Engine, record};
+use crate::audit::Activity;
+use crate::authn::Session;
+use crate::lease::Selector;
+use crate::policy::{self, Policies, PolicyError};
+use crate::risk::Scores;
+use crate::store::{Device, DeviceState, NewSignal, SessionRow, Store, Subject};
+
+/// Counts what a revocation ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// Sessions.
+    pub sessions: usize,
+    /// Live tunnels.
+    pub tunnels: usize,
+    /// Tickets.
+    pub tickets: usize,
+}
+
+/// Says why an order cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// No device has this id.
+    #[error("no device is known as {0:?}")]
+    UnknownDevice(String),
+    /// Several devices' ids begin like this.
+    #[error("{0:?} is the beginning of several devices' ids: {list}", list = .1.join(", "))]
+    AmbiguousDevice(String, Vec<String>),
+    /// No session has this id.
+    #[error("no session is known as {0:?}")]
+    UnknownSession(String),
+    /// No app has this name.
+    #[error("no app is named {0:?}; the apps are {list}", list = .1.join(", "))]
+    UnknownApp(String, Vec<String>),
+}
+
+impl Engine {
+    /// Gives the time.
+    pub fn now(&self) -> UnixTime {
+        self.inner.clock.now()
+    }
+
+    /// Counts the audit records that could not be written.
+    pub fn audit_lost(&self) -> u64 {
+        self.inner.audit.lost()
+    }
+
+    /// Explains what a person would be answered for an app, in each of their live sessions.
+    ///
+    /// # Errors
+    /// There is no such app.
+    pub fn explain_user(&self, user: &UserId, app: &AppName) -> Result<Vec<(Arc<Session>, WhyResponse)>, OrderError> {
+        let names = || self.inner.config.apps.iter().map(|app| app.name.to_string()).collect();
+        let app = self.named(app).map_err(|_| OrderError::UnknownApp(app.to_string(), names()))?;
+        let sessions = self.sessions().of_user(user);
+        // the address of each session's newest tunnel, else none
+        let peer = |session: &SessionId| {
+            let tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
+            tunnels.last().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |tunnel| tunnel.peer)
+        };
+        Ok(sessions.into_iter().map(|session| {
+            let why = self.explained(&session, &app, peer(&session.id));
+            (session, why)
+        }).collect())
+    }
+
+    /// Forgets what was decided about a device and ends its sessions; signing in again makes it a new one.
+    ///
+    /// # Errors
+    /// The device is not known.
+    pub fn device_remove(&self, device: &DeviceId) -> Result<Revoked, OrderError> {
+        let revoked = self.revoke(&Selector::Device(device.clone()), "an administrator removed this device");
+        let removed = self.inner.store.set_device_state(device, DeviceState::Unmanaged);
+        removed.map(|_| revoked).ok_or_else(|| OrderError::UnknownDevice(device.to_string()))
+    }
+
+    /// Gives the durable state.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Notes a session that began or was renewed, judges its tunnels again, and tells it about itself.
+    pub fn begin_session(&self, session: &Arc<Session>, renewed: bool) -> SessionInfo {
+        let activity = if renewed { Activity::Renew } else { Activity::SignIn };
+        self.noted(activity, Some(session), None, format!("signed in with {}", session.identity.issuer));
+        self.seen(session);
+        // groups, acr and the age of the sign-in may be others now
+        self.reevaluate(&Selector::Session(session.id.clone()));
+        self.session_info(session)
+    }
+
+    /// Ends a session because its person signs out.
+    pub fn end_session(&self, session: &Session) -> Revoked {
+        self.inner.store.end_session(&session.id, self.inner.clock.now());
+        let problem = problem::new("session.expired").with_detail("you signed out");
+        self.noted(Activity::SignOut, Some(session), None, "signed out".to_owned());
+        self.end(&Selector::Session(session.id.clone()), &Arc::new(problem))
+    }
+
+    /// Judges the tunnels of a device again after its posture changed.
+    pub fn posture_changed(&self, device: &DeviceId) -> Changed {
+        self.reevaluate(&Selector::Device(device.clone()))
+    }
+
+    /// Ends what `selector` names, live and to come: tokens issued until now are refused, and signing in anew is needed.
+    ///
+    /// For an app, a grant or a ticket only what is open ends.
+    pub fn revoke(&self, selector: &Selector, reason: &str) -> Revoked {
+        let now = self.inner.clock.now();
+        let reason = if reason.is_empty() { "an administrator ended it" } else { reason };
+        for subject in self.subjects(selector) {
+            self.inner.store.revoke(subject, now, reason);
+        }
+        let problem = Arc::new(problem::new("session.revoked").with_detail(reason));
+        self.noted(Activity::Revoke, None, None, format!("{selector}: {reason}"));
+        self.end(selector, &problem)
+    }
+
+    /// Makes a subject's risk exactly `score`, for a time or until it is cleared.
+    pub fn risk_set(&self, subject: &Subject, score: u8, reason: &str, lasts: Option<Duration>) -> Changed {
+        self.inner.risk.set(subject.clone(), score, reason, self.inner.clock.now(), lasts);
+        let changed = self.reevaluate(&concerned(subject));
+        self.noted(Activity::Risk, None, None, format!("risk of {subject} set to {score}: {reason}"));
+        changed
+    }
+
+    /// Takes the administrator's word about a subject back; `None` when there was none.
+    pub fn risk_clear(&self, subject: &Subject) -> Option<Changed> {
+        if !self.inner.risk.clear(subject) {
+            return None;
+        }
+        let changed = self.reevaluate(&concerned(subject));
+        self.noted(Activity::Risk, None, None, format!("risk of {subject} cleared"));
+        Some(changed)
+    }
+
+    /// Adds a signal that the gateway itself noticed, and judges those again whom it concerns.
+    pub fn signal(&self, signal: NewSignal) -> Changed {
+        let subject = signal.subject.clone();
+        self.inner.risk.add(signal);
+        self.reevaluate(&concerned(&subject))
+    }
+
+    /// Lists the signals that count now, of one subject or of all.
+    pub fn signals(&self, subject: Option<&Subject>) -> Vec<NewSignal> {
+        self.inner.risk.signals(subject, self.inner.clock.now())
+    }
+
+    /// Scores one session of one person on one device.
+    pub fn scores(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Scores {
+        self.inner.risk.scores(user, device, session, self.inner.clock.now())
+    }
+
+    /// Lists the sessions that have neither ended nor run out.
+    pub fn list_sessions(&self) -> Vec<SessionRow> {
+        let now = self.inner.clock.now();
+        let mut rows = self.inner.store.sessions(now);
+        rows.retain(|row| {
+            let cutoff = self.inner.store.cutoff(&Subject::Session(row.id.clone()));
+            cutoff.is_none_or(|cutoff| row.started_at > cutoff)
+        });
+        rows.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| a.id.cmp(&b.id)));
+        rows
+    }
+
+    /// Counts the live tickets of a session.
+    pub fn ticket_count(&self, session: &SessionId) -> usize {
+        self.inner.tickets.list(Some(session)).len()
+    }
+
+    /// Approves, blocks or releases a device.
+    ///
+    /// # Errors
+    /// The device is not known.
+    pub fn device_set(&self, device: &DeviceId, state: DeviceState) -> Result<(Device, Changed), OrderError> {
+        let changed = self.inner.store.set_device_state(device, state);
+        let changed = changed.ok_or_else(|| OrderError::UnknownDevice(device.to_string()))?;
+        let ended = self.reevaluate(&Selector::Device(device.clone()));
+        if state == DeviceState::Blocked {
+            self.inner.tickets.end(&Selector::Device(device.clone()));
+        }
+        self.noted(Activity::Device, None, None, format!("device {device} is {}", state.as_str()));
+        Ok((changed, ended))
+    }
+
+    /// Finds a device by its id or the beginning of it.
+    ///
+    /// # Errors
+    /// No device or several are meant.
+    pub fn find_device(&self, text: &str) -> Result<DeviceId, OrderError> {
+        let devices = self.inner.store.devices();
+        let found: Vec<&DeviceId> =
+            devices.iter().map(|device| &device.id).filter(|id| !text.is_empty() && id.as_str().starts_with(text)).collect();
+        match found.as_slice() {
+            [] => Err(OrderError::UnknownDevice(text.to_owned())),
+            [one] => Ok((*one).clone()),
+            several => {
+                let several = several.iter().take(5).map(ToString::to_string).collect();
+                Err(OrderError::AmbiguousDevice(text.to_owned(), several))
+            }
+        }
+    }
+
+    /// Reads the policies again and judges every live tunnel by them.
+    ///
+    /// # Errors
+    /// The policies have mistakes; those that ran before stay.
+    pub fn reload_policies(&self) -> Result<(usize, Changed), PolicyError> {
+        let dir = &self.inner.config.policy.dir;
+        let loaded = policy::fingerprint(dir).and_then(|seen| {
+            // noted before reading: a change while reading is read again
+            self.inner.policies_seen.store(seen, Ordering::SeqCst);
+            Policies::load(dir, &self.inner.config.apps)
+        });
+        let now = self.inner.clock.now();
+        match loaded {
+            Ok(policies) => {
+                record::loaded(&self.inner.audit, now, &policies);
+                let count = policies.len();
+                self.inner.policies.store(Arc::new(policies));
+                Ok((count, self.reevaluate(&Selector::All)))
+            }
+            Err(error) => {
+                record::refused(&self.inner.audit, now, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts the policies that decide now.
+    pub fn policy_count(&self) -> usize {
+        self.inner.policies.load().len()
+    }
+
+    /// Reads the policies again when the names, sizes or times of their files changed.
+    pub(super) fn reload_changed_policies(&self) {
+        // an unreadable directory is reported by the reload, once
+        let seen = policy::fingerprint(&self.inner.config.policy.dir).unwrap_or_default();
+        if seen != self.inner.policies_seen.swap(seen, Ordering::SeqCst) {
+            // the error is in the log and in the audit log
+            let _ = self.reload_policies();
+        }
+    }
+
+    fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Revoked {
+        self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        let now = self.inner.clock.now();
+        let tunnels = self.inner.leases.select(selector);
+        let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem, now)).count();
+        let tickets = self.inner.tickets.end(selector).len();
+        let sessions = self.ended_sessions(selector);
+        for session in &sessions {
+            self.tell(session, EventKind::SessionEnded, None, None, Some(problem));
+            self.grants().end_session(session);
+            self.sessions().forget(session);
+        }
+        Revoked { sessions: sessions.len(), tunnels: ended, tickets }
+    }
+
+    /// What must be refused from now on so that `selector` is revoked.
+    fn subjects(&self, selector: &Selector) -> Vec<Subject> {
+        match selector {
+            Selector::User(user) => vec![Subject::User(user.clone())],
+            Selector::Device(device) => vec![Subject::Device(device.clone())],
+            Selector::Session(session) => {
+                let row = self.inner.store.session(session);
+                let login = row.map(|row| Subject::Login(row.user, row.device));
+                std::iter::once(Subject::Session(session.clone())).chain(login).collect()
+            }
+            Selector::All => {
+                let rows = self.inner.store.sessions(self.inner.clock.now());
+                let users = rows.into_iter().map(|row| row.user);
+                let live = self.sessions().list(|_| true).into_iter().map(|session| session.identity.user.clone());
+                users.chain(live).collect::<BTreeSet<_>>().into_iter().map(Subject::User).collect()
+            }
+            Selector::App(_) | Selector::Grant(_) | Selector::Ticket(_) => Vec::new(),
+        }
+    }
+
+    fn ended_sessions(&self, selector: &Selector) -> Vec<SessionId> {
+        let sessions = self.sessions();
+        let ended = match selector {
+            Selector::All => sessions.list(|_| true),
+            Selector::User(user) => sessions.of_user(user),
+            Selector::Device(device) => sessions.of_device(device),
+            Selector::Session(id) => sessions.list(|session| session.id == *id),
+            Selector::App(_) | Selector::Grant(_) | Selector::Ticket(_) => Vec::new(),
+        };
+        ended.iter().map(|session| session.id.clone()).collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! What the engine writes into the audit log.
+
+use std::net::IpAddr;
+
+use ztsa_proto::problem::Problem;
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use super::judge::Judged;
+use crate::audit::{Activity, Actor, Audit, Outcome, Record, Traffic};
+use crate::authn::Session;
+use crate::config::App;
+use crate::lease::{Closed, End, Tunnel};
+use crate::policy::{Policies, PolicyError};
+
+impl Engine {
+    /// Records one decision.
+    pub(super) fn decided(
+        &self,
+        activity: Activity,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        judged: &Judged,
+    ) {
+        let problem = judged.problem();
+        let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
+        self.inner.audit.record(Record {
+            actor: Some(actor(session)),
+            peer: Some(peer),
+            app: Some((app.name.clone(), app.target.port)),
+            code: problem.map(|problem| problem.code.clone()),
+            message: problem.map(|problem| problem.to_string()),
+            policies: judged.decision.policies.clone(),
+            shadow: judged.decision.shadow.clone(),
+            decision: Some(judged.id.clone()),
+            ..Record::new(now, activity, outcome)
+        });
+    }
+
+    /// Records what happened to a live tunnel.
+    pub(super) fn changed(&self, activity: Activity, tunnel: &Tunnel, problem: Option<&Problem>, now: UnixTime) {
+        self.inner.audit.record(Record {
+            code: problem.map(|problem| problem.code.clone()),
+            message: problem.map(ToString::to_string),
+            policies: problem.map(|problem| problem.policy.clone()).unwrap_or_default(),
+            decision: problem.and_then(|problem| problem.decision.clone()),
+            ..about(tunnel, Record::new(now, activity, Outcome::Success))
+        });
+    }
+
+    /// Records an event that is about a session, or what an administrator did.
+    pub(super) fn noted(&self, activity: Activity, session: Option<&Session>, code: Option<&str>, message: String) {
+        let outcome = if code.is_some() { Outcome::Failure } else { Outcome::Success };
+        self.inner.audit.record(Record {
+            actor: session.map(actor),
+            code: code.map(str::to_owned),
+            message: Some(message),
+            ..Record::new(self.inner.clock.now(), activity, outcome)
+        });
+    }
+}
+
+/// Records a tunnel that is over.
+pub(super) fn closed(audit: &Audit, now: UnixTime, closed: &Closed<'_>) {
+    let Closed { tunnel, end } = closed;
+    let problem = match end {
+        End::Unreachable(problem) | End::Gateway(problem) => Some(problem),
+        End::Completed | End::Client | End::App | End::Idle => None,
+    };
+    let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
+    audit.record(Record {
+        code: Some(end.as_str().to_owned()),
+        message: problem.map(|problem| problem.to_string()),
+        policies: problem.map(|problem| problem.policy.clone()).unwrap_or_default(),
+        decision: Some(tunnel.decision.clone()),
+        traffic: Some(Traffic { up: tunnel.up(), down: tunnel.down(), duration: now.since(tunnel.opened_at) }),
+        ..about(tunnel, Record::new(now, Activity::End, outcome))
+    });
+}
+
+/// Records that policies were loaded, and warns of what is probably not meant.
+pub(super) fn loaded(audit: &Audit, now: UnixTime, policies: &Policies) {
+    for warning in policies.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if policies.is_empty() {
+        tracing::warn!("there is no policy, so every app is denied to everybody");
+    }
+    let message = format!("{} policies loaded", policies.len());
+    audit.record(Record { message: Some(message), ..Record::new(now, Activity::Policy, Outcome::Success) });
+}
+
+/// Records that policies were refused; those that ran before stay.
+pub(super) fn refused(audit: &Audit, now: UnixTime, error: &PolicyError) {
+    tracing::warn!("the policies have mistakes, so those that ran before stay:\n{error}");
+    let message = Some(error.to_string());
+    audit.record(Record { message, ..Record::new(now, Activity::Policy, Outcome::Failure) });
+}
+
+fn about(tunnel: &Tunnel, record: Record) -> Record {
+    Record {
+        actor: Some(actor(&tunnel.session)),
+        peer: Some(tunnel.peer),
+        app: Some((tunnel.app.name.clone(), tunnel.app.target.port)),
+        tunnel: Some(tunnel.id),
+        ..record
+    }
+}
+
+fn actor(session: &Session) -> Actor {
+    Actor {
+        user: Some(session.identity.user.clone()),
+        name: session.identity.name.clone(),
+        email: session.identity.email.clone(),
+        device: Some(session.device.clone()),
+        session: Some(session.id.clone()),
+    }
+}

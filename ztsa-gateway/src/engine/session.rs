@@ -1,0 +1,132 @@
+//! The sessions this node has seen, and the events that their clients listen to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use ztsa_proto::event::{Event, EventKind};
+use ztsa_proto::name::{AppName, DeviceId, SessionId, TunnelId, UserId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use super::Engine;
+use crate::authn::Session;
+use crate::lease::Selector;
+
+/// How long tunnels stay after the last token of their session ran out: a client that slept or lost its network renews.
+pub(super) const RENEWAL_GRACE: Duration = Duration::from_secs(60);
+
+/// How many events a slow listener may be behind; then it has missed some and asks for the state anew.
+const EVENTS: usize = 64;
+
+/// The sessions of this node: the newest token of each, and who listens.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    live: HashMap<SessionId, Live>,
+    last_event: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    session: Arc<Session>,
+    events: Option<broadcast::Sender<Event>>,
+}
+
+impl Engine {
+    /// Notes the newest token of a session, and gives what is known of it: what an older token says has been replaced.
+    pub(super) fn seen(&self, session: &Arc<Session>) -> Arc<Session> {
+        self.sessions().seen(session)
+    }
+
+    /// Gives the newest of what is known of a tunnel's session.
+    pub(super) fn newest(&self, session: &Arc<Session>) -> Arc<Session> {
+        let known = self.sessions().live.get(&session.id).map(|live| Arc::clone(&live.session));
+        known.filter(|known| known.issued_at >= session.issued_at).unwrap_or_else(|| Arc::clone(session))
+    }
+
+    /// Follows what happens to the tunnels of a session.
+    ///
+    /// A listener that falls more than 64 events behind misses the oldest and is told so.
+    pub fn events(&self, session: &Arc<Session>) -> broadcast::Receiver<Event> {
+        let mut sessions = self.sessions();
+        sessions.seen(session);
+        let live = sessions.live.entry(session.id.clone());
+        let live = live.or_insert_with(|| Live { session: Arc::clone(session), events: None });
+        live.events.get_or_insert_with(|| broadcast::channel(EVENTS).0).subscribe()
+    }
+
+    /// Tells those who listen to a session.
+    pub(super) fn tell(
+        &self,
+        session: &SessionId,
+        kind: EventKind,
+        tunnel: Option<TunnelId>,
+        app: Option<&AppName>,
+        problem: Option<&Arc<Problem>>,
+    ) {
+        let at = self.inner.clock.now();
+        let mut sessions = self.sessions();
+        sessions.last_event += 1;
+        let id = sessions.last_event;
+        let events = sessions.live.get(session).and_then(|live| live.events.as_ref());
+        if let Some(events) = events {
+            let problem = problem.map(|problem| Problem::clone(problem));
+            // without a listener there is nobody to tell
+            let _ = events.send(Event { id, at, kind, tunnel, app: app.cloned(), problem });
+        }
+    }
+
+    /// Ends the tunnels whose session was not renewed, and forgets sessions that nothing holds on to.
+    pub(super) fn end_lapsed(&self, now: UnixTime) -> usize {
+        let lapsed = self.sessions().lapsed(now);
+        let mut ended = 0;
+        for session in lapsed {
+            let detail = "the client did not renew the session in time";
+            let problem = Arc::new(problem::new("session.expired").with_detail(detail));
+            let mut tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
+            // a ticket lasts by itself
+            tunnels.retain(|tunnel| tunnel.ticket.is_none());
+            ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem, now)).count();
+            self.tell(&session, EventKind::SessionEnded, None, None, Some(&problem));
+            self.grants().end_session(&session);
+            self.sessions().live.remove(&session);
+        }
+        ended
+    }
+}
+
+impl Sessions {
+    fn seen(&mut self, session: &Arc<Session>) -> Arc<Session> {
+        let live = self.live.entry(session.id.clone());
+        let live = live.or_insert_with(|| Live { session: Arc::clone(session), events: None });
+        if session.issued_at > live.session.issued_at
+            || (session.issued_at == live.session.issued_at && session.expires_at >= live.session.expires_at)
+        {
+            live.session = Arc::clone(session);
+        }
+        Arc::clone(&live.session)
+    }
+
+    fn lapsed(&self, now: UnixTime) -> Vec<SessionId> {
+        let lapsed = self.live.iter().filter(|(_, live)| live.session.expires_at.plus(RENEWAL_GRACE) <= now);
+        lapsed.map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn forget(&mut self, session: &SessionId) {
+        self.live.remove(session);
+    }
+
+    /// Lists the sessions that `wanted` picks.
+    pub(super) fn list(&self, wanted: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        self.live.values().map(|live| &live.session).filter(|session| wanted(session)).cloned().collect()
+    }
+
+    pub(super) fn of_user(&self, user: &UserId) -> Vec<Arc<Session>> {
+        self.list(|session| session.identity.user == *user)
+    }
+
+    pub(super) fn of_device(&self, device: &DeviceId) -> Vec<Arc<Session>> {
+        self.list(|session| session.device == *device)
+    }
+}

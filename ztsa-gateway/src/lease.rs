@@ -1,0 +1,217 @@
+//! The live registry: which tunnels are open, for whom, and how each of them is paused or ended.
+//!
+//! A [`Lease`] is what a tunnel holds while it runs. Dropping it takes the tunnel out of the registry and reports it exactly
+//! once. The registry is indexed by session, user, device, app, grant and ticket, so that ending some tunnels never looks at
+//! the others.
+
+mod table;
+mod tunnel;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use ztsa_proto::name::{AppName, DeviceId, GrantId, SessionId, TicketId, TunnelId, UserId};
+use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::time::UnixTime;
+
+use crate::config::{App, Limits};
+
+use table::Table;
+pub use tunnel::{Closed, End, Opening, Tunnel};
+pub use ztsa_net::relay::Access;
+
+/// Names a set of tunnels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// Every tunnel.
+    All,
+    /// Those of one person, on all devices.
+    User(UserId),
+    /// Those of one device.
+    Device(DeviceId),
+    /// Those of one session.
+    Session(SessionId),
+    /// Those to one app.
+    App(AppName),
+    /// Those opened under one grant.
+    Grant(GrantId),
+    /// Those opened with one ticket.
+    Ticket(TicketId),
+}
+
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("everything"),
+            Self::User(user) => write!(f, "user {user}"),
+            Self::Device(device) => write!(f, "device {device}"),
+            Self::Session(session) => write!(f, "session {session}"),
+            Self::App(app) => write!(f, "app {app}"),
+            Self::Grant(grant) => write!(f, "grant {grant}"),
+            Self::Ticket(ticket) => write!(f, "ticket {ticket}"),
+        }
+    }
+}
+
+/// Holds one tunnel open: as long as it lives the tunnel is in the registry.
+///
+/// Dropping it takes the tunnel out and reports its bytes, its duration and how it ended, exactly once.
+#[derive(Debug)]
+pub struct Lease {
+    tunnel: Arc<Tunnel>,
+    registry: Leases,
+}
+
+/// Holds every live tunnel of this node. A clone is another handle to the same registry.
+#[derive(Clone)]
+pub struct Leases {
+    table: Arc<Mutex<Table>>,
+    limits: Limits,
+    closed: Arc<dyn Fn(Closed<'_>) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases").field("open", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Leases {
+    /// Makes an empty registry; `closed` hears of every tunnel that ends, once.
+    pub fn new(limits: Limits, closed: impl Fn(Closed<'_>) + Send + Sync + 'static) -> Self {
+        Self { table: Arc::default(), limits, closed: Arc::new(closed) }
+    }
+
+    /// Registers a tunnel.
+    ///
+    /// # Errors
+    /// `gateway.limit` when the node or the session has as many tunnels as it may have.
+    pub fn open(&self, opening: Opening) -> Result<Lease, Problem> {
+        let mut table = self.table();
+        let session = table.count(&Selector::Session(opening.session.id.clone()));
+        let node_full = table.len() >= size(self.limits.max_tunnels);
+        if node_full || session >= size(self.limits.tunnels_per_session) {
+            let mut problem = problem::new("gateway.limit");
+            problem.detail = if node_full {
+                format!("this gateway carries {} tunnels, as many as it may", table.len())
+            } else {
+                format!("this session has {session} open tunnels, as many as it may")
+            };
+            return Err(problem);
+        }
+        let tunnel = table.insert(opening);
+        Ok(Lease { tunnel, registry: self.clone() })
+    }
+
+    /// Counts the live tunnels.
+    pub fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Says whether no tunnel is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Counts the tunnels that `selector` names.
+    pub fn count(&self, selector: &Selector) -> usize {
+        self.table().count(selector)
+    }
+
+    /// Lists the tunnels that `selector` names.
+    pub fn select(&self, selector: &Selector) -> Vec<Arc<Tunnel>> {
+        self.table().select(selector)
+    }
+
+    /// Ends the tunnels that `selector` names and gives those that were not over already.
+    pub fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Vec<Arc<Tunnel>> {
+        let mut ended = self.select(selector);
+        ended.retain(|tunnel| tunnel.change(Access::Ended(Arc::clone(problem))));
+        ended
+    }
+
+    /// Ends one tunnel; says whether it was not over already.
+    pub fn end_tunnel(&self, tunnel: &Tunnel, problem: &Arc<Problem>) -> bool {
+        tunnel.change(Access::Ended(Arc::clone(problem)))
+    }
+
+    /// Pauses one tunnel until `until` at the latest; says whether that changed anything.
+    pub fn suspend(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, until: UnixTime) -> bool {
+        // one lock around both: a pause without a deadline would last for ever
+        let mut table = self.table();
+        table.suspended(tunnel.id, until);
+        tunnel.change(Access::Suspended(Arc::clone(problem)))
+    }
+
+    /// Lets bytes flow again through a paused tunnel; says whether that changed anything.
+    pub fn restore(&self, tunnel: &Arc<Tunnel>) -> bool {
+        let mut table = self.table();
+        let restored = tunnel.change(Access::Open);
+        if restored {
+            table.restored(tunnel.id);
+        }
+        restored
+    }
+
+    /// Ends the tunnels that stayed paused beyond their grace time, each for the reason it was paused for.
+    pub fn end_overdue(&self, now: UnixTime) -> Vec<Arc<Tunnel>> {
+        let mut overdue = self.table().overdue(now);
+        overdue.retain(|tunnel| {
+            let Access::Suspended(problem) = tunnel.access() else { return false };
+            tunnel.change(Access::Ended(problem))
+        });
+        overdue
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Gives the tunnel's number on this node.
+    pub fn id(&self) -> TunnelId {
+        self.tunnel.id
+    }
+
+    /// Gives the app that the tunnel leads to.
+    pub fn app(&self) -> &Arc<App> {
+        &self.tunnel.app
+    }
+
+    /// Gives the registry's record of the tunnel.
+    pub fn tunnel(&self) -> &Arc<Tunnel> {
+        &self.tunnel
+    }
+
+    /// Follows whether bytes may flow.
+    pub fn access(&self) -> watch::Receiver<Access> {
+        self.tunnel.watch()
+    }
+
+    /// Counts bytes from the client to the app.
+    pub fn count_up(&self, bytes: u64) {
+        self.tunnel.count_up(bytes);
+    }
+
+    /// Counts bytes from the app to the client.
+    pub fn count_down(&self, bytes: u64) {
+        self.tunnel.count_down(bytes);
+    }
+
+    /// Says how the tunnel ended; the first word counts, and an ending by the gateway counts before it.
+    pub fn finish(&self, end: End) {
+        self.tunnel.finish(end);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.registry.table().remove(&self.tunnel);
+        (self.registry.closed)(self.tunnel.closed());
+    }
+}
+
+fn size(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

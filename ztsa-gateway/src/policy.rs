@@ -1,0 +1,140 @@
+//! Decides by Cedar policy who may open which app: default deny, validated at load, one compiled slice per app.
+//!
+//! Policies are `*.cedar` files. Their annotations carry what people need:
+//!
+//! | annotation | on | says |
+//! |---|---|---|
+//! | `@id("..")` | any | the name in answers and in the audit log; without it the file's name and the policy's number |
+//! | `@reason("..")` | any | why, in words for the person who is refused |
+//! | `@remedy("..")` | `forbid` | what they can do about it |
+//! | `@code("..")` | `forbid` | the stable code of the refusal, such as `posture.disk_encryption` |
+//! | `@step_up("..")` | `forbid` | signing in again with these `acr_values` lifts the refusal (RFC 9470) |
+//! | `@max_age("5m")` | `forbid` | signing in again more recently than this lifts the refusal |
+//! | `@on_change("suspend")` | any | what happens to a live tunnel: `suspend` or `terminate` |
+//! | `@mode("monitor")` | any | logged, not enforced |
+
+mod annotation;
+pub mod case;
+mod decide;
+mod explain;
+pub mod schema;
+mod slice;
+mod source;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ztsa_proto::name::{AppName, DeviceId};
+use ztsa_proto::problem::Problem;
+use ztsa_proto::time::UnixTime;
+
+use crate::authn::Identity;
+use crate::config::App;
+use crate::posture::Facts;
+use crate::risk::Scores;
+
+pub use annotation::OnChange;
+pub use decide::unknown;
+pub use explain::{Explanation, Missing, Rule};
+pub use source::{Mistake, PolicyError, Source, fingerprint};
+
+/// Holds a validated set of policies, compiled into one slice per app.
+#[derive(Debug)]
+pub struct Policies {
+    slices: HashMap<AppName, slice::Slice>,
+    vocabulary: schema::Vocabulary,
+    authorizer: cedar_policy::Authorizer,
+    rules: usize,
+    warnings: Vec<Mistake>,
+}
+
+/// Asks whether one person on one device may open one app now.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Who, as the issuer says.
+    pub identity: &'a Identity,
+    /// The device's key.
+    pub device: &'a DeviceId,
+    /// `unmanaged`, `approved` or `blocked`.
+    pub device_state: &'a str,
+    /// What is known of the device, every known check included.
+    pub facts: &'a Facts,
+    /// The scores of the user, the device and the session.
+    pub scores: &'a Scores,
+    /// Where the request comes from.
+    pub peer: IpAddr,
+    /// The app asked for.
+    pub app: &'a App,
+    /// When.
+    pub now: UnixTime,
+}
+
+/// Answers a [`Request`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The answer itself.
+    pub verdict: Verdict,
+    /// The ids of the policies that decided, sorted.
+    pub policies: Vec<String>,
+    /// The ids of policies in monitor mode that would have applied, sorted.
+    pub shadow: Vec<String>,
+    /// What the deciding policies want done to a live tunnel when they no longer let it be; `None` when none of them says.
+    pub on_change: Option<OnChange>,
+}
+
+/// Says yes, no, or not yet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The app may be opened.
+    Allow,
+    /// The app may not be opened, for this reason.
+    Deny(Arc<Problem>),
+    /// The app may be opened after a stronger or fresher sign-in.
+    StepUp(Arc<Problem>),
+}
+
+impl Policies {
+    /// Reads, validates and compiles every `*.cedar` file of `dir`.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file has mistakes: each with file, line, column, cause and a hint.
+    pub fn load(dir: &Path, apps: &[Arc<App>]) -> Result<Self, PolicyError> {
+        Self::compile(&source::read(dir)?, apps)
+    }
+
+    /// Validates and compiles policies that are already in memory.
+    ///
+    /// # Errors
+    /// As for [`Policies::load`].
+    pub fn compile(sources: &[Source], apps: &[Arc<App>]) -> Result<Self, PolicyError> {
+        let vocabulary = schema::Vocabulary::new().map_err(PolicyError::Schema)?;
+        let (rules, warnings) = source::parse(sources, &vocabulary, apps)?;
+        let mut slices = HashMap::with_capacity(apps.len());
+        for app in apps {
+            slices.insert(app.name.clone(), slice::Slice::of(app, &rules, &vocabulary)?);
+        }
+        Ok(Self { slices, vocabulary, authorizer: cedar_policy::Authorizer::new(), rules: rules.len(), warnings })
+    }
+
+    /// Counts the policies.
+    pub fn len(&self) -> usize {
+        self.rules
+    }
+
+    /// Says whether there is no policy at all, so that everything is denied.
+    pub fn is_empty(&self) -> bool {
+        self.rules == 0
+    }
+
+    /// Lists what is not wrong but probably not meant: a policy that can never apply, an app that does not exist.
+    pub fn warnings(&self) -> &[Mistake] {
+        &self.warnings
+    }
+
+    /// Counts the policies that are evaluated for `app`.
+    pub fn slice_len(&self, app: &AppName) -> usize {
+        self.slices.get(app).map_or(0, slice::Slice::len)
+    }
+}

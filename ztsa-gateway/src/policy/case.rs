@@ -1,0 +1,314 @@
+//! Cases: what policies must answer, written down beside them and tried by `ztsa-gateway policy test`.
+//!
+//! ```toml
+//! [[case]]
+//! name   = "a developer on an encrypted laptop reads the wiki"
+//! user   = "alice"
+//! groups = ["dev"]
+//! app    = "wiki"
+//! expect = "allow"                      # allow, deny or step_up
+//! posture = { "disk.root" = "pass" }    # what is not named is unknown
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ztsa_proto::jws::sha256_base64url;
+use ztsa_proto::name::{AppName, DeviceId, UserId};
+use ztsa_proto::posture::{Assurance, Check, ClientInfo, Os, Privilege, Report, State};
+use ztsa_proto::time::UnixTime;
+
+use super::{Explanation, Policies, Request, Verdict};
+use crate::authn::Identity;
+use crate::config::App;
+use crate::posture;
+use crate::risk::Scores;
+
+/// Holds one question and the answer that it must get.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What the case is about, in words.
+    #[serde(default)]
+    pub name: String,
+    /// The subject at the issuer.
+    #[serde(default = "somebody")]
+    pub user: String,
+    /// The issuer: its URL in the user's id, its name in `context.auth.issuer`.
+    #[serde(default = "issuer")]
+    pub issuer: String,
+    /// The person's e-mail address.
+    pub email: Option<String>,
+    /// The person's groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The app asked for.
+    pub app: AppName,
+    /// The answer: `allow`, `deny` or `step_up`.
+    pub expect: Option<Expect>,
+    /// The code of the refusal, when it matters.
+    pub code: Option<String>,
+    /// The ids of the policies that decide, when they matter.
+    pub policies: Option<Vec<String>>,
+    /// The state of the device: `unmanaged`, `approved` or `blocked`.
+    #[serde(default = "unmanaged")]
+    pub device: String,
+    /// How the person signed in.
+    #[serde(default)]
+    pub auth: Auth,
+    /// What the device reports; what is not named is unknown.
+    #[serde(default)]
+    pub posture: BTreeMap<String, Fact>,
+    /// The scores.
+    #[serde(default)]
+    pub risk: Risk,
+    /// Where the request comes from.
+    #[serde(default = "nowhere")]
+    pub ip: IpAddr,
+    /// When, in seconds since 1970; noon of Monday, 5 January 2026 unless it is said.
+    #[serde(default = "noon")]
+    pub at: u64,
+}
+
+/// Names an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// The app may be opened.
+    Allow,
+    /// It may not.
+    Deny,
+    /// It may, after a stronger or fresher sign-in.
+    StepUp,
+}
+
+/// Says how the person of a case signed in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// The authentication context class.
+    pub acr: Option<String>,
+    /// The methods.
+    #[serde(default)]
+    pub amr: Vec<String>,
+    /// How many seconds ago; unknown unless it is said.
+    pub age: Option<u64>,
+}
+
+/// Says what the device of a case reports for one check.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Fact {
+    /// The state alone.
+    State(State),
+    /// The state and what was seen.
+    Full {
+        /// The state.
+        state: State,
+        /// What was seen.
+        value: Option<serde_json::Value>,
+        /// How many seconds ago.
+        #[serde(default)]
+        age: u64,
+    },
+}
+
+/// Holds the scores of a case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Risk {
+    /// Of the person.
+    #[serde(default)]
+    pub user: u8,
+    /// Of the device.
+    #[serde(default)]
+    pub device: u8,
+    /// Of the session.
+    #[serde(default)]
+    pub session: u8,
+}
+
+/// Says why a case cannot be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// The file is not as it should be.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// The configuration has no such app.
+    #[error("the case {case:?} asks for {app}, which the configuration does not have")]
+    UnknownApp {
+        /// The case.
+        case: String,
+        /// The app.
+        app: AppName,
+    },
+    /// A check has a name that policies do not know.
+    #[error("the case {case:?} names {check:?}; the checks are {}", posture::KNOWN.join(", "))]
+    UnknownCheck {
+        /// The case.
+        case: String,
+        /// The check.
+        check: String,
+    },
+}
+
+/// Says how a case came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// What was answered.
+    pub explanation: Explanation,
+    /// What is not as the case wants it; empty when all is.
+    pub wrong: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "case")]
+    cases: Vec<Case>,
+}
+
+/// Reads the cases of a file.
+///
+/// # Errors
+/// It is no TOML, or has keys that cases do not have; with line and column.
+pub fn parse(text: &str) -> Result<Vec<Case>, CaseError> {
+    Ok(toml::from_str::<File>(text)?.cases)
+}
+
+impl Case {
+    /// Asks the policies and compares.
+    ///
+    /// # Errors
+    /// The app or a posture check is not known.
+    pub fn try_on(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<Outcome, CaseError> {
+        let unknown = || CaseError::UnknownApp { case: self.name.clone(), app: self.app.clone() };
+        let app = apps.iter().find(|app| app.name == self.app).ok_or_else(unknown)?;
+        if let Some(check) = self.posture.keys().find(|check| !posture::KNOWN.contains(&check.as_str())) {
+            return Err(CaseError::UnknownCheck { case: self.name.clone(), check: check.clone() });
+        }
+        let now = UnixTime(self.at);
+        let identity = self.identity(now);
+        let facts = posture::judge((!self.posture.is_empty()).then(|| self.report(now)).as_ref(), now);
+        let risk = self.risk;
+        let scores = Scores { user: risk.user, device: risk.device, session: risk.session, signals: Vec::new() };
+        let explanation = policies.explain(&Request {
+            identity: &identity,
+            device: &device(),
+            device_state: &self.device,
+            facts: &facts,
+            scores: &scores,
+            peer: self.ip,
+            app,
+            now,
+        });
+        let wrong = self.wrong(&explanation);
+        Ok(Outcome { explanation, wrong })
+    }
+
+    fn wrong(&self, explanation: &Explanation) -> Vec<String> {
+        let decision = &explanation.decision;
+        let answer = Expect::of(&decision.verdict);
+        let mut wrong = Vec::new();
+        if let Some(expect) = self.expect.filter(|expect| *expect != answer) {
+            let why = decision.problem().map(|problem| format!(" ({problem})")).unwrap_or_default();
+            wrong.push(format!("expected {}, got {}{why}", expect.as_str(), answer.as_str()));
+        }
+        let code = decision.problem().map(|problem| problem.code.as_str());
+        if let Some(expect) = self.code.as_deref().filter(|expect| Some(*expect) != code) {
+            wrong.push(format!("expected the code {expect}, got {}", code.unwrap_or("none")));
+        }
+        if let Some(expect) = &self.policies {
+            let mut expect = expect.clone();
+            expect.sort();
+            if expect != decision.policies {
+                let list = |ids: &[String]| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+                wrong.push(format!("expected the policies {}, got {}", list(&expect), list(&decision.policies)));
+            }
+        }
+        wrong
+    }
+
+    fn identity(&self, now: UnixTime) -> Identity {
+        Identity {
+            user: UserId { issuer: self.issuer.clone(), subject: self.user.clone() },
+            name: Some(self.user.clone()),
+            email: self.email.clone(),
+            groups: self.groups.clone(),
+            acr: self.auth.acr.clone(),
+            amr: self.auth.amr.clone(),
+            auth_time: self.auth.age.map(|age| now.minus(Duration::from_secs(age))),
+            issuer: self.issuer.clone(),
+        }
+    }
+
+    fn report(&self, now: UnixTime) -> Report {
+        let checks = self.posture.iter().map(|(id, fact)| {
+            let (state, value, age) = match fact {
+                Fact::State(state) => (*state, None, 0),
+                Fact::Full { state, value, age } => (*state, value.clone(), *age),
+            };
+            let at = now.minus(Duration::from_secs(age));
+            let (source, assurance) = ("case".to_owned(), Assurance::SelfReported);
+            Check { id: id.clone(), state, reason: None, value, source, assurance, at, ttl: 86_400, took_ms: 0 }
+        });
+        Report {
+            v: 1,
+            id: "case".to_owned(),
+            os: Os::default(),
+            privilege: Privilege::User,
+            client: ClientInfo::default(),
+            checks: checks.collect(),
+        }
+    }
+}
+
+impl Expect {
+    /// Names the answer of a decision.
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Allow => Self::Allow,
+            Verdict::Deny(_) => Self::Deny,
+            Verdict::StepUp(_) => Self::StepUp,
+        }
+    }
+
+    /// Gives the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::StepUp => "step_up",
+        }
+    }
+}
+
+/// The device of every case: which one it is does not matter to policies that name none.
+#[expect(clippy::expect_used, reason = "the digest of a constant has the shape of a thumbprint")]
+fn device() -> DeviceId {
+    sha256_base64url(b"case").parse().expect("43 characters of base64url")
+}
+
+fn somebody() -> String {
+    "somebody".to_owned()
+}
+
+fn issuer() -> String {
+    "issuer".to_owned()
+}
+
+fn unmanaged() -> String {
+    "unmanaged".to_owned()
+}
+
+fn nowhere() -> IpAddr {
+    // RFC 5737: an address for documentation
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+}
+
+fn noon() -> u64 {
+    1_767_614_400
+}

@@ -1,0 +1,100 @@
+//! The decision explained: which policies decide, and what would have to change.
+
+use ztsa_proto::posture::State;
+
+use super::annotation::Annotated;
+use super::decide::unknown;
+use super::slice::could_be;
+use super::{Decision, Policies, Request, Verdict};
+
+/// Explains a [`Decision`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The answer that [`Policies::decide`] gives.
+    pub decision: Decision,
+    /// The policies that decided.
+    pub rules: Vec<Rule>,
+    /// What is not as those policies want it.
+    pub missing: Vec<Missing>,
+}
+
+/// Names one policy in an explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its id.
+    pub id: String,
+    /// `permit` or `forbid`.
+    pub effect: &'static str,
+    /// What its annotation says.
+    pub reason: Option<String>,
+    /// Whether it is only logged.
+    pub monitor: bool,
+}
+
+/// Names one fact that stands in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The fact, such as `disk.root`, or `auth` for the sign-in.
+    pub fact: String,
+    /// What it is now, where it is a posture check.
+    pub state: Option<State>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Policies {
+    /// Explains the answer that [`Policies::decide`] gives for the same request.
+    pub fn explain(&self, request: &Request<'_>) -> Explanation {
+        let decision = self.decide(request);
+        let slice = self.slices.get(&request.app.name);
+        let hidden = decision.problem().is_some_and(|problem| problem.code == unknown().code);
+        let Some(slice) = slice.filter(|_| !hidden) else {
+            return Explanation { decision, rules: Vec::new(), missing: Vec::new() };
+        };
+        let named = |ids: &[String]| -> Vec<&Annotated> { ids.iter().filter_map(|id| slice.rule(id)).collect() };
+        let deciding = named(&decision.policies);
+        let rules = deciding.iter().copied().chain(named(&decision.shadow)).map(Rule::of).collect();
+        let mut missing = Vec::new();
+        match &decision.verdict {
+            Verdict::Allow => {}
+            Verdict::Deny(_) if deciding.is_empty() => {
+                // no permit matched: what do those want that are about this person?
+                let user = self.vocabulary.user(request.identity);
+                let about = |rule: &&Annotated| could_be(&rule.principal(), &user, request.identity, &self.vocabulary);
+                let permits = slice.rules.iter().filter(|rule| rule.is_permit() && !rule.monitor).filter(about);
+                permits.for_each(|rule| lacking(rule, request, &mut missing));
+            }
+            Verdict::Deny(_) => deciding.iter().for_each(|rule| lacking(rule, request, &mut missing)),
+            Verdict::StepUp(problem) => {
+                missing.push(Missing {
+                    fact: "auth".to_owned(),
+                    state: None,
+                    remedy: problem.remedy.clone(),
+                });
+                deciding.iter().for_each(|rule| lacking(rule, request, &mut missing));
+            }
+        }
+        Explanation { decision, rules, missing }
+    }
+}
+
+impl Rule {
+    fn of(rule: &Annotated) -> Self {
+        Self {
+            id: rule.id.clone(),
+            effect: if rule.is_permit() { "permit" } else { "forbid" },
+            reason: rule.reason.clone(),
+            monitor: rule.monitor,
+        }
+    }
+}
+
+/// Adds the posture checks that `rule` names and that do not pass.
+fn lacking(rule: &Annotated, request: &Request<'_>, missing: &mut Vec<Missing>) {
+    for id in &rule.facts {
+        let state = request.facts.fact(id).state;
+        if state != State::Pass && missing.iter().all(|known| known.fact != *id) {
+            missing.push(Missing { fact: (*id).to_owned(), state: Some(state), remedy: rule.remedy.clone() });
+        }
+    }
+}
