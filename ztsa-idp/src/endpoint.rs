@@ -1,16 +1,26 @@
 //! The endpoints, each a thin shell: read the request, ask the issuer, answer.
 
-pub(crate) mod authorize;
-pub(crate) mod device;
-pub(crate) mod discovery;
-pub(crate) mod interaction;
-pub(crate) mod introspection;
-pub(crate) mod logout;
-pub(crate) mod revocation;
-pub(crate) mod token;
-pub(crate) mod userinfo;
-pub(crate) mod verification;
 pub(crate) mod visitor;
+
+pub(crate) mod discovery;
+
+pub(crate) mod device;
+
+pub(crate) mod verification;
+
+pub(crate) mod authorize;
+
+pub(crate) mod interaction;
+
+pub(crate) mod token;
+
+pub(crate) mod userinfo;
+
+pub(crate) mod introspection;
+
+pub(crate) mod revocation;
+
+pub(crate) mod logout;
 
 use std::net::IpAddr;
 

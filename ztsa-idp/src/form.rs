@@ -86,4 +86,18 @@ mod tests {
         headers.insert(CONTENT_TYPE, "Application/X-www-form-urlencoded; charset=utf-8".parse().unwrap());
         assert!(Form::body(&headers, b"a=1").is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Form::parse(&bytes);
+        }
+
+        #[test]
+        fn what_was_encoded_is_read_back(name in "[a-q]{1,9}", value in "\\PC{1,40}") {
+            let text = url::form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
+            let form = Form::parse(text.as_bytes()).unwrap();
+            proptest::prop_assert_eq!(form.value(&name), Some(value.as_str()));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
-use ztsa_idp::{Config, Idp};
+use ztsa_idp::{Config, Idp, IdpError};
 
 /// Runs an OpenID Connect issuer for development and tests.
 ///
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             // nowhere is left to tell of a closed stderr
-            let _ = writeln!(io::stderr(), "ztsa-idp: {error}{cause}");
+            let _ = writeln!(io::stderr(), "ztsa-idp: {error}{cause}{}", hint(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -70,4 +70,13 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     idp.shutdown(Duration::from_secs(1)).await;
     Ok(())
+}
+
+fn hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match error.downcast_ref() {
+        Some(IdpError::NotLoopback(_)) => "\nhint: use --listen 127.0.0.1:0 or --listen [::1]:0",
+        Some(IdpError::UnknownUser(_)) => "\nhint: the users are alice, bob and mallory",
+        Some(IdpError::Bind { .. }) => "\nhint: --listen 127.0.0.1:0 picks a free port",
+        _ => "",
+    }
 }

@@ -242,4 +242,13 @@ mod tests {
     fn text_cannot_become_markup() {
         assert_eq!(escape("<a href=\"x\" title='&'>"), "&lt;a href=&quot;x&quot; title=&#39;&amp;&#39;&gt;");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_holds_a_character_of_markup_afterwards(text: String) {
+            let safe = escape(&text);
+            proptest::prop_assert!(!safe.contains(['<', '>', '"', '\'']));
+            proptest::prop_assert_eq!(safe.matches('&').count(), text.matches(['<', '>', '"', '\'', '&']).count());
+        }
+    }
 }

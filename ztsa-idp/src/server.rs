@@ -8,7 +8,7 @@ use aws_lc_rs::rand::{self, SecureRandom as _};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
@@ -162,6 +162,8 @@ fn router(issuer: &Arc<Issuer>) -> Router {
         .route(path::TOKEN, post(token::exchange))
         .route(path::DEVICE_AUTHORIZATION, post(device::authorize))
         .route(path::VERIFICATION, get(verification::ask).post(verification::enter))
+        .route("/", get(async || Redirect::to(path::VERIFICATION)))
+        .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/device/approved", get(verification::approved))
         .route("/device/denied", get(verification::denied))
         .route("/interaction/{id}", get(interaction::show))

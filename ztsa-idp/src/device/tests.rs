@@ -139,3 +139,13 @@ fn a_user_code_uses_each_letter_equally_often() {
     assert!(count.values().all(|times| *times == 12));
     assert_eq!(UserCode::from_random([255; 64].into_iter()), None);
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_is_typed_is_a_code_or_refused_and_a_code_is_read_as_itself(typed: String, bytes: [u8; 24]) {
+        let _ = UserCode::read(&typed);
+        if let Some(code) = UserCode::from_random(bytes.into_iter()) {
+            proptest::prop_assert_eq!(UserCode::read(&code.to_string()), Some(code));
+        }
+    }
+}

@@ -10,7 +10,6 @@ use url::Url;
 use ztsa_proto::jws::random_id;
 use ztsa_proto::name::DeviceId;
 
-use super::interaction::begin;
 use super::visitor::Visitor;
 use crate::browser::{AuthorizeAsk, Interaction, Purpose};
 use crate::config::Client;
@@ -70,8 +69,7 @@ pub(crate) async fn authorize(
         signed_in: false,
         switch: form.value("prompt").unwrap_or_default().split(' ').any(|prompt| prompt == "select_account"),
     };
-    let place = begin(&issuer, interaction);
-    Ok(visitor.keep(&issuer, Redirect::to(&place).into_response()))
+    Ok(visitor.begin(&issuer, interaction))
 }
 
 /// Sends the browser back with a code.
@@ -140,7 +138,7 @@ fn read(issuer: &Issuer, client: &Client, form: &Form, redirect: &str) -> Result
         tracing::debug!(client = client.id, "a nonce without the scope openid is never told");
     }
     let prompts = form.value("prompt").unwrap_or_default();
-    if prompts.contains("none") && prompts != "none" {
+    if prompts != "none" && prompts.split(' ').any(|prompt| prompt == "none") {
         return Err(invalid("prompt=none cannot be combined"));
     }
     let demand = Demand::read(form).map_err(invalid)?;

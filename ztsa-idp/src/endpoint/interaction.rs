@@ -1,13 +1,11 @@
 //! Signing in and consenting, for a device as for a browser.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
-use ztsa_proto::jws::random_id;
 
 use super::authorize::{approve, refuse};
 use super::visitor::{Visitor, set_cookie};
@@ -18,16 +16,6 @@ use crate::grant::Ask;
 use crate::issuer::Issuer;
 use crate::page::{self, Consent, Notice};
 use crate::sign_in::{Acr, Authentication};
-
-/// How long a person may take.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Remembers an interaction and returns the address of its page.
-pub(crate) fn begin(issuer: &Issuer, interaction: Interaction) -> String {
-    let (id, now) = (random_id(), issuer.now());
-    issuer.memory().interactions.insert(id.clone(), interaction, now.plus(PATIENCE), now);
-    format!("/interaction/{id}")
-}
 
 /// Shows what comes next: the sign-in, or the consent.
 pub(crate) async fn show(

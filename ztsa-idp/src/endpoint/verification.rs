@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 use super::Peer;
-use super::interaction::begin;
 use super::visitor::Visitor;
 use crate::browser::{Interaction, Purpose};
 use crate::device::UserCode;
@@ -63,8 +62,7 @@ pub(crate) async fn enter(
             switch: false,
         }
     };
-    let place = begin(&issuer, interaction);
-    Ok(visitor.keep(&issuer, Redirect::to(&place).into_response()))
+    Ok(visitor.begin(&issuer, interaction))
 }
 
 /// Tells that the device may go on.

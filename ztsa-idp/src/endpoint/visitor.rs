@@ -1,11 +1,14 @@
 //! The browser behind a request: its cookie, and the token that its forms carry.
 
+use std::time::Duration;
+
 use aws_lc_rs::constant_time;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
+use ztsa_proto::jws::random_id;
 
-use crate::browser::Session;
+use crate::browser::{Interaction, Session};
 use crate::form::Form;
 use crate::issuer::Issuer;
 use crate::page::Notice;
@@ -18,6 +21,9 @@ pub(crate) struct Visitor {
     /// Whether the browser has yet to be given the cookie.
     fresh: bool,
 }
+
+/// How long a person may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Visitor {
     /// Finds the session of a browser, or starts one.
@@ -47,6 +53,14 @@ impl Visitor {
             ));
         }
         Ok((visitor, form))
+    }
+
+    /// Remembers what the browser is in the middle of, and sends it to the page of that.
+    pub(crate) fn begin(&self, issuer: &Issuer, interaction: Interaction) -> Response {
+        let (id, now) = (random_id(), issuer.now());
+        let response = Redirect::to(&format!("/interaction/{id}")).into_response();
+        issuer.memory().interactions.insert(id, interaction, now.plus(PATIENCE), now);
+        self.keep(issuer, response)
     }
 
     /// Adds the cookie to an answer when the browser does not have it.

@@ -91,3 +91,15 @@ fn a_refresh_token_lives_from_its_last_use() {
     assert!(families.current(&second, UnixTime(1198)).is_some());
     assert_eq!(families.rotate(&second, ("cli", None), TTL, UnixTime(1199)).unwrap_err(), RefreshError::Unknown);
 }
+
+proptest::proptest! {
+    #[test]
+    fn text_that_is_not_a_token_is_unknown(id in "[a-z.]{0,8}", generation in "[0-9]{0,25}", mac in "\\PC{0,50}") {
+        let mut families = families();
+        families.start(grant(None), None, TTL, NOW);
+        for token in [format!("{id}.{generation}.{mac}"), format!("grant.{generation}.{mac}"), mac] {
+            let refused = families.rotate(&token, ("cli", None), TTL, NOW).unwrap_err();
+            proptest::prop_assert_eq!(refused, RefreshError::Unknown);
+        }
+    }
+}
