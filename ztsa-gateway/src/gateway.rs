@@ -1,0 +1,148 @@
+//! The gateway as a running thing: bound when [`Gateway::spawn`] returns, ended by [`Gateway::shutdown`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ztsa_net::accept::Listener;
+use ztsa_net::clock::Clock;
+use ztsa_net::task::Scope;
+use ztsa_net::tls::{self, TlsError};
+
+use crate::admin::{Admin, AdminError};
+use crate::audit::{Audit, AuditError};
+use crate::authn::{Authn, AuthnSetupError};
+use crate::config::Config;
+use crate::engine::{Engine, Parts};
+use crate::lease::Selector;
+use crate::listen;
+use crate::policy::PolicyError;
+use crate::posture::Posture;
+use crate::serve::Server;
+use crate::store::{Store, StoreError};
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A file that the configuration names cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("[tls]: {0}")]
+    Tls(#[from] TlsError),
+    /// The durable state cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The gateway's keys or an issuer's client cannot be prepared.
+    #[error(transparent)]
+    Authn(#[from] AuthnSetupError),
+    /// The policies have mistakes.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The administrator's socket cannot be opened.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}")]
+    Listen(std::io::Error),
+}
+
+/// A running gateway. Dropping it ends everything at once.
+#[derive(Debug)]
+pub struct Gateway {
+    scope: Scope,
+    addresses: Vec<SocketAddr>,
+    engine: Engine,
+    store: Store,
+    audit: Audit,
+    admin: Admin,
+}
+
+impl Gateway {
+    /// Starts a gateway on the addresses of its configuration.
+    ///
+    /// # Errors
+    /// [`GatewayError`] says which file, address or setting is at fault.
+    pub async fn spawn(config: Config, clock: Clock) -> Result<Self, GatewayError> {
+        let listener = Listener::bind_all(&config.listen).map_err(GatewayError::Listen)?;
+        Self::spawn_on(listener, config, clock).await
+    }
+
+    /// Starts a gateway on a socket that is bound already.
+    ///
+    /// # Errors
+    /// As [`Gateway::spawn`].
+    #[expect(clippy::unused_async, reason = "starting blocks on the disk today; callers must not rely on that")]
+    pub async fn spawn_on(listener: Listener, config: Config, clock: Clock) -> Result<Self, GatewayError> {
+        let certificate = read(&config.tls.cert)?;
+        let key = read(&config.tls.key)?;
+        let tls = tls::server_config(&certificate, &key, &listen::ALPN)?;
+        let config = Arc::new(config);
+        let store = Store::open(&config.store)?;
+        let audit = Audit::open(&config.audit)?;
+        let authn = Arc::new(Authn::new(&config, &store)?);
+        let engine = Engine::new(Parts {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            audit: audit.clone(),
+            posture: Arc::new(Posture::default()),
+            clock: clock.clone(),
+        })?;
+        let scope = Scope::new();
+        let admin = Admin::spawn(&config.admin.socket, engine.clone())?;
+        let evaluation = engine.clone();
+        scope.spawn(async move { evaluation.run().await });
+        let addresses = listener.local_addrs().to_vec();
+        let server = Server::new(engine.clone(), authn, clock);
+        let limit = config.limits.handshakes_per_address;
+        scope.spawn(listen::run(listener, tls, server, limit, scope.spawner()));
+        Ok(Self { scope, addresses, engine, store, audit, admin })
+    }
+
+    /// Returns the addresses listened on, in the order of the configuration.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Returns what decides and administers.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Ends the gateway: no new connection or tunnel is taken, the live ones may finish within `grace`, then they are
+    /// ended with a reason. Decisions and endings are in the audit log, and state on disk, when it returns.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends everything at once.
+    pub async fn shutdown(self, grace: Duration) {
+        self.engine.drain();
+        self.scope.end();
+        let deadline = tokio::time::Instant::now() + grace;
+        while !self.engine.leases().is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let reason = ztsa_proto::problem::new("gateway.draining").with_detail("the gateway is going down");
+        self.engine.leases().end(&Selector::All, &Arc::new(reason));
+        self.scope.drain(Duration::from_millis(500)).await;
+        self.admin.shutdown(Duration::from_millis(500)).await;
+        self.audit.flush().await;
+        if let Err(error) = self.store.flush().await {
+            tracing::warn!(%error, "the last changes of state are not on disk");
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
+    std::fs::read(path).map_err(|source| GatewayError::File { path: path.to_owned(), source })
+}

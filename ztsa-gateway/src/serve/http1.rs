@@ -1,0 +1,60 @@
+//! Connections of HTTP/1.1: requests, and classic CONNECT.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt;
+use ztsa_net::task::Spawner;
+
+use super::api::From;
+use super::{Server, classic};
+
+/// How long a request's head may take; an idle connection is closed after it too.
+const HEAD: Duration = Duration::from_secs(15);
+
+pub(super) async fn serve<S>(server: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| answer(server.clone(), peer, request, spawner.clone()));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(usize::try_from(server.parts.config.limits.header_bytes).unwrap_or(usize::MAX).max(16 * 1024))
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = spawner.ending() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+async fn answer(
+    server: Server,
+    peer: IpAddr,
+    mut request: Request<Incoming>,
+    spawner: Spawner,
+) -> Result<Response<Body>, Infallible> {
+    if request.method() == Method::CONNECT {
+        let response = classic::answer(Arc::clone(&server.parts), peer, request, &spawner).await;
+        return Ok(response.map(Body::from));
+    }
+    request.extensions_mut().insert(From(peer));
+    server.router.oneshot(request.map(Body::new)).await
+}

@@ -1,0 +1,156 @@
+//! Connections of HTTP/2: tunnels and requests side by side.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use h2::ext::Protocol;
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt;
+use ztsa_net::http2::{keep_alive, server};
+use ztsa_net::task::Spawner;
+use ztsa_proto::{problem, template};
+
+use super::answer::Refused;
+use super::api::From;
+use super::{BODY_MAX, Server, classic, extended};
+
+/// How long a new connection has for HTTP/2's preface.
+const PREFACE: Duration = Duration::from_secs(10);
+/// How long a request's body may take.
+const BODY: Duration = Duration::from_secs(30);
+
+pub(super) async fn serve<S>(server_: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut settings = server();
+    settings.max_header_list_size(server_.parts.config.limits.header_bytes);
+    let mut connection: Connection<S, Bytes> = match tokio::time::timeout(PREFACE, settings.handshake(stream)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no HTTP/2"),
+        Err(_) => return tracing::debug!(%peer, "no HTTP/2 preface in time"),
+    };
+    let pings = connection.ping_pong();
+    let mut alive = std::pin::pin!(async {
+        match pings {
+            Some(pings) => keep_alive(pings).await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut ending = std::pin::pin!(spawner.ending());
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => dispatch(server_, peer, request, respond, spawner),
+                Some(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended"),
+                None => return,
+            },
+            error = &mut alive => return tracing::debug!(%peer, %error, "a connection went silent"),
+            () = &mut ending, if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn dispatch(
+    server: &Server,
+    peer: IpAddr,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    spawner: &Spawner,
+) {
+    let parts = Arc::clone(&server.parts);
+    if request.method() != Method::CONNECT {
+        let router = server.router.clone();
+        spawner.spawn(async move { Box::pin(plain(router, peer, request, respond)).await });
+        return;
+    }
+    match request.extensions().get::<Protocol>().map(|protocol| protocol.as_str().to_owned()) {
+        None => spawner.spawn(classic::serve(parts, peer, request, respond)),
+        Some(protocol) if template::PROTOCOLS.contains(&protocol.as_str()) => {
+            spawner.spawn(extended::serve(parts, peer, request, respond));
+        }
+        Some(protocol) => {
+            let detail = format!("this gateway does not speak {protocol}; it speaks {}", template::PROTOCOLS.join(", "));
+            let mut problem = problem::new("request.invalid").with_detail(detail);
+            problem.status = 501;
+            send(&mut respond, Refused::new(problem).response(&parts));
+        }
+    }
+}
+
+/// Answers a request that is no tunnel.
+async fn plain(router: axum::Router, peer: IpAddr, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(BODY, collect(body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(too_large)) => {
+            let reason = if too_large { Reason::ENHANCE_YOUR_CALM } else { Reason::CANCEL };
+            return respond.send_reset(reason);
+        }
+        Err(_) => return respond.send_reset(Reason::CANCEL),
+    };
+    let mut request = Request::from_parts(head, Body::from(body));
+    request.extensions_mut().insert(From(peer));
+    let Ok(response) = router.oneshot(request).await;
+    stream(response, respond).await;
+}
+
+/// Gathers a body. The error says whether it was too large.
+async fn collect(mut body: RecvStream) -> Result<Bytes, bool> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.map_err(|_| false)?;
+        let _ = body.flow_control().release_capacity(chunk.len());
+        if bytes.len() + chunk.len() > BODY_MAX {
+            return Err(true);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Sends a response piece by piece, as its body (an event stream, for one) yields them.
+async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
+    let (head, mut body) = response.into_parts();
+    let Ok(mut send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _ = std::future::poll_fn(|context| send.poll_reset(context)) => return,
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if !data.is_empty() && send.send_data(data, false).is_err() {
+                    return;
+                }
+            }
+            Some(Err(_)) => return send.send_reset(Reason::INTERNAL_ERROR),
+            None => {
+                let _ = send.send_data(Bytes::new(), true);
+                return;
+            }
+        }
+    }
+}
+
+/// Sends a whole response. A client that has gone away is not told.
+pub(super) fn send(respond: &mut SendResponse<Bytes>, response: Response<Bytes>) {
+    let (head, body) = response.into_parts();
+    if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), body.is_empty())
+        && !body.is_empty()
+    {
+        let _ = stream.send_data(body, true);
+    }
+}
