@@ -1,0 +1,229 @@
+//! What runs in the background: the session is renewed while anything is open, and the gateway's events are followed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use ztsa_net::task::Scope;
+use ztsa_proto::event::{Event as Told, EventKind};
+use ztsa_proto::problem::{Problem, Retry};
+
+use super::refusal;
+use crate::api::{Api, ApiError, Events};
+use crate::listener::event::{Event, Reporter};
+
+/// The longest sleep, so that a machine that slept meanwhile is noticed soon.
+const TICK: Duration = Duration::from_secs(15);
+/// How often is looked whether a person has signed in.
+const LOGIN_TICK: Duration = Duration::from_secs(5);
+/// The first and the longest pause before the gateway is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// Owns the background tasks; they begin with the first need and end with the client.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    needs: watch::Sender<Needs>,
+    scope: Mutex<Option<Scope>>,
+}
+
+/// What is wanted from the background.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Needs {
+    /// How many things are open.
+    open: usize,
+    /// Whether somebody wants the gateway's events.
+    events: bool,
+}
+
+/// Something that is open; dropping it tells the keeper.
+#[derive(Debug)]
+pub(super) struct Hold(watch::Sender<Needs>);
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        self.0.send_modify(|needs| needs.open += 1);
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.send_modify(|needs| needs.open -= 1);
+    }
+}
+
+impl Keeper {
+    /// Starts the tasks; they sleep until there is a need. Needs a running runtime.
+    pub(super) fn new(api: Api, reporter: Reporter) -> Self {
+        let needs = watch::Sender::new(Needs::default());
+        let scope = Scope::new();
+        let work = Arc::new(Work { api, reporter, login: AtomicBool::new(false), offline: AtomicBool::new(false) });
+        scope.spawn(renew(Arc::clone(&work), needs.subscribe()));
+        scope.spawn(follow(work, needs.subscribe()));
+        Self { needs, scope: Mutex::new(Some(scope)) }
+    }
+
+    /// Notes that something is open.
+    pub(super) fn hold(&self) -> Hold {
+        self.needs.send_modify(|needs| needs.open += 1);
+        Hold(self.needs.clone())
+    }
+
+    /// Begins to follow the gateway's events.
+    pub(super) fn follow(&self) {
+        self.needs.send_if_modified(|needs| !std::mem::replace(&mut needs.events, true));
+    }
+
+    /// Ends the tasks and waits until they are gone.
+    pub(super) async fn end(&self) {
+        let scope = self.scope.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(scope) = scope {
+            // they wait for the network most of the time: there is nothing to let them finish
+            scope.drain(Duration::ZERO).await;
+        }
+    }
+}
+
+/// What both tasks share: each change is told once.
+struct Work {
+    api: Api,
+    reporter: Reporter,
+    login: AtomicBool,
+    offline: AtomicBool,
+}
+
+impl Work {
+    fn failed(&self, problem: Problem) {
+        if matches!(problem.retry, Retry::AfterLogin | Retry::AfterStepUp) {
+            if !self.login.swap(true, Ordering::Relaxed) {
+                self.reporter.report(Event::LoginNeeded(Arc::new(problem)));
+            }
+        } else if problem.exit() == 6 && !self.offline.swap(true, Ordering::Relaxed) {
+            self.reporter.report(Event::Offline(Arc::new(problem)));
+        }
+    }
+
+    fn worked(&self) {
+        self.login.store(false, Ordering::Relaxed);
+        if self.offline.swap(false, Ordering::Relaxed) {
+            self.reporter.report(Event::Online);
+        }
+    }
+}
+
+/// Renews the session before it ends, for as long as something is open: a live tunnel never lapses.
+async fn renew(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
+    let mut backoff = Backoff::default();
+    while needs.wait_for(|needs| needs.open > 0).await.is_ok() {
+        let pause = match work.api.tokens().session().await {
+            Ok(session) => {
+                backoff = Backoff::default();
+                let now = work.api.tokens().now();
+                session.renew_at.since(now).clamp(Duration::from_secs(1), TICK)
+            }
+            Err(error) => {
+                let problem = refusal::of_token(&error);
+                let pause = backoff.after(&problem);
+                work.failed(problem);
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Follows the gateway's events for as long as somebody wants them, through every break of the connection.
+async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
+    let mut backoff = Backoff::default();
+    while needs.wait_for(|needs| needs.events).await.is_ok() {
+        let error = match work.api.events().await {
+            Ok(events) => {
+                work.worked();
+                backoff = Backoff::default();
+                work.read(events).await
+            }
+            Err(error) => Some(error),
+        };
+        let pause = match error {
+            Some(error) => {
+                let problem = refusal::of_api(&error);
+                let pause = backoff.after(&problem);
+                tracing::debug!(code = problem.code, %error, "the gateway's events are not followed");
+                work.failed(problem);
+                pause
+            }
+            None => backoff.next(),
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Work {
+    /// Passes events on until the stream ends; `None` when the gateway ended it.
+    async fn read(&self, mut events: Events) -> Option<ApiError> {
+        loop {
+            match events.next().await {
+                Ok(Some(event)) => self.act(event).await,
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    async fn act(&self, event: Told) {
+        let wanted = event.kind == EventKind::PostureWanted;
+        self.reporter.report(Event::Gateway(event));
+        if wanted && let Err(error) = self.api.report_posture().await {
+            tracing::debug!(%error, "the posture that the gateway wants was not delivered");
+        }
+    }
+}
+
+/// Pauses that double.
+#[derive(Debug, Default)]
+struct Backoff(u32);
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let pause = BACKOFF.0.saturating_mul(1 << self.0.min(10)).min(BACKOFF.1);
+        self.0 += 1;
+        pause
+    }
+
+    /// A person who has to sign in is looked for steadily; everything else is tried ever more rarely.
+    fn after(&mut self, problem: &Problem) -> Duration {
+        match problem.retry {
+            Retry::AfterLogin | Retry::AfterStepUp => LOGIN_TICK,
+            Retry::After { seconds: Some(seconds) } => Duration::from_secs(seconds.clamp(1, 60)),
+            Retry::After { seconds: None } | Retry::Never => self.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ztsa_proto::problem;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_heed_what_is_said() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> = (0..8).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
+        let busy = problem::new("gateway.unavailable").with_retry(Retry::After { seconds: Some(7) });
+        assert_eq!(backoff.after(&busy), Duration::from_secs(7));
+        assert_eq!(backoff.after(&problem::new("auth.required")), LOGIN_TICK);
+    }
+
+    #[test]
+    fn holds_are_counted() {
+        let hold = Hold(watch::Sender::new(Needs { open: 1, events: false }));
+        let needs = hold.0.subscribe();
+        let second = hold.clone();
+        assert_eq!(needs.borrow().open, 2);
+        drop(hold);
+        drop(second);
+        assert_eq!(needs.borrow().open, 0);
+    }
+}

@@ -1,0 +1,296 @@
+//! What happens on the local side, told to whoever listens: opened, refused, suspended, ended, each with its reason.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::broadcast;
+use ztsa_net::relay::{Meter, Traffic};
+use ztsa_proto::capsule::Notice;
+use ztsa_proto::name::Destination;
+use ztsa_proto::problem::Problem;
+
+/// Events that a slow reader may fall behind before it misses some.
+const BACKLOG: usize = 1024;
+
+/// By which way a local program came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Way {
+    /// SOCKS5 on the proxy's port.
+    Socks5,
+    /// SOCKS4 or SOCKS4a on the proxy's port.
+    Socks4,
+    /// HTTP CONNECT on the proxy's port.
+    HttpConnect,
+    /// A plain HTTP request on the proxy's port.
+    Http,
+    /// The port of a forward.
+    Forward,
+    /// Standard input and output.
+    Stdio,
+    /// A stream opened by the program that embeds the library.
+    Library,
+}
+
+impl Way {
+    /// Returns the word for logs and machine-readable output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Socks5 => "socks5",
+            Self::Socks4 => "socks4",
+            Self::HttpConnect => "http-connect",
+            Self::Http => "http",
+            Self::Forward => "forward",
+            Self::Stdio => "stdio",
+            Self::Library => "library",
+        }
+    }
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One local connection that reached its app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Counts the connections of this client from 1.
+    pub id: u64,
+    /// Where it goes.
+    pub to: Destination,
+    /// By which way it came.
+    pub way: Way,
+}
+
+/// Something that happened to this client; [`Events::next`] yields them in order.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A local connection reached its app.
+    Opened(Connection),
+    /// A local connection was refused.
+    Refused {
+        /// Where it wanted to go.
+        to: Destination,
+        /// By which way it came.
+        way: Way,
+        /// Why it was refused, and what helps.
+        problem: Arc<Problem>,
+    },
+    /// The gateway stopped the bytes of a live connection; both ends stay open.
+    Suspended {
+        /// The connection.
+        connection: Connection,
+        /// Why.
+        problem: Arc<Problem>,
+    },
+    /// The bytes of a suspended connection move again.
+    Restored(Connection),
+    /// A connection ended.
+    Ended {
+        /// The connection.
+        connection: Connection,
+        /// Why it was cut; `None` when it ended by its own programs' wish.
+        problem: Option<Arc<Problem>>,
+        /// Bytes from the local program to the app.
+        sent: u64,
+        /// Bytes from the app to the local program.
+        received: u64,
+        /// How long it lasted.
+        lasted: Duration,
+    },
+    /// A listener turned a connection away before it could ask for anything.
+    Rejected {
+        /// Where it came from.
+        peer: SocketAddr,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The gateway said something about the session, whichever process it concerns. The endings and suspensions of
+    /// this client's own tunnels also come as [`Event::Suspended`], [`Event::Restored`] and [`Event::Ended`].
+    Gateway(ztsa_proto::event::Event),
+    /// The session cannot be renewed without the person: sign in again.
+    LoginNeeded(Arc<Problem>),
+    /// The gateway cannot be reached; the client keeps trying.
+    Offline(Arc<Problem>),
+    /// The gateway is reached again after [`Event::Offline`].
+    Online,
+    /// This receiver was too slow and missed this many events.
+    Missed(u64),
+}
+
+/// Receives a client's events from the moment it was made.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    /// Waits for the next event; `None` when the client is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event::Missed(count)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// Tells events to every [`Events`].
+#[derive(Debug, Clone)]
+pub(crate) struct Reporter {
+    sender: broadcast::Sender<Event>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Reporter {
+    /// Makes a reporter that nobody listens to yet.
+    pub(crate) fn new() -> Self {
+        Self { sender: broadcast::Sender::new(BACKLOG), connections: Arc::default() }
+    }
+
+    /// Makes a receiver of what is reported from now on.
+    pub(crate) fn events(&self) -> Events {
+        Events(self.sender.subscribe())
+    }
+
+    /// Tells an event.
+    pub(crate) fn report(&self, event: Event) {
+        // nobody listens: nothing to tell
+        let _ = self.sender.send(event);
+    }
+
+    /// Tells that a connection is open, and makes the guard that tells its end exactly once.
+    pub(crate) fn opened(&self, to: Destination, way: Way) -> Open {
+        let id = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = Connection { id, to, way };
+        self.report(Event::Opened(connection.clone()));
+        Open {
+            connection,
+            reporter: self.clone(),
+            since: tokio::time::Instant::now(),
+            traffic: Arc::default(),
+            suspended: false,
+            problem: None,
+        }
+    }
+
+    /// Tells that a connection was refused.
+    pub(crate) fn refused(&self, to: &Destination, way: Way, problem: Arc<Problem>) {
+        tracing::debug!(%to, %way, code = problem.code, "refused");
+        self.report(Event::Refused { to: to.clone(), way, problem });
+    }
+
+    /// Tells that a connection was turned away.
+    pub(crate) fn rejected(&self, peer: SocketAddr, reason: &str) {
+        tracing::debug!(%peer, reason, "turned away");
+        self.report(Event::Rejected { peer, reason: reason.into() });
+    }
+}
+
+/// An open connection; dropping it tells that it has ended.
+#[derive(Debug)]
+pub(crate) struct Open {
+    connection: Connection,
+    reporter: Reporter,
+    since: tokio::time::Instant,
+    /// The bytes it carried.
+    pub(crate) traffic: Arc<Traffic>,
+    suspended: bool,
+    problem: Option<Arc<Problem>>,
+}
+
+impl Open {
+    /// Tells what the gateway says about the connection's access.
+    pub(crate) fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Suspend(problem) => self.suspended(Some(&Arc::new((**problem).clone()))),
+            Notice::Resume => self.suspended(None),
+            Notice::End(problem) => self.problem = Some(Arc::new((**problem).clone())),
+        }
+    }
+
+    /// Tells whether the connection is suspended, when that has changed.
+    pub(crate) fn suspended(&mut self, why: Option<&Arc<Problem>>) {
+        if std::mem::replace(&mut self.suspended, why.is_some()) == why.is_some() {
+            return;
+        }
+        let connection = self.connection.clone();
+        self.reporter.report(match why {
+            Some(problem) => Event::Suspended { connection, problem: Arc::clone(problem) },
+            None => Event::Restored(connection),
+        });
+    }
+
+    /// Keeps why the connection was cut, for the end.
+    pub(crate) fn cut(&mut self, problem: Arc<Problem>) {
+        self.problem = Some(problem);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let (sent, received) = self.traffic.read();
+        self.reporter.report(Event::Ended {
+            connection: self.connection.clone(),
+            problem: self.problem.take(),
+            sent,
+            received,
+            lasted: self.since.elapsed(),
+        });
+    }
+}
+
+/// A stream whose bytes are counted for its connection's end.
+#[derive(Debug)]
+pub(crate) struct Counted<S> {
+    stream: S,
+    traffic: Arc<Traffic>,
+}
+
+impl<S> Counted<S> {
+    /// Counts what passes through `stream` as the traffic of `open`.
+    pub(crate) fn new(stream: S, open: &Open) -> Self {
+        Self { stream, traffic: Arc::clone(&open.traffic) }
+    }
+
+    /// Returns the stream.
+    pub(crate) const fn inner(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        let count = into.filled().len().saturating_sub(before);
+        self.traffic.received(count as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
+        self.traffic.sent(count as u64);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,96 @@
+//! One app on one local port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ztsa_net::accept::Listener;
+use ztsa_proto::name::Destination;
+
+use super::dial::{self, Dial, PATIENCE};
+use super::event::{Reporter, Way};
+use super::guard::{self, Warning};
+use super::local::{self, Local};
+use super::serving::{Guest, Serving};
+
+/// A local port whose connections all go to one app.
+///
+/// It outlives everything behind it: an expired session, a lost gateway, a denied opening end one local connection with
+/// a reset and an [`Event`](super::event::Event), never the listener. Dropping it resets its connections.
+#[derive(Debug)]
+pub struct Forward {
+    serving: Serving,
+    to: Destination,
+}
+
+impl Forward {
+    /// Starts serving on sockets that are bound already.
+    pub(crate) fn spawn<D: Dial>(listener: Listener, to: Destination, dial: D, reporter: Reporter) -> Self {
+        let behind = Arc::new(Behind { to: to.clone(), dial, reporter: reporter.clone() });
+        let serving = Serving::start(listener, reporter, move |guest| Arc::clone(&behind).serve(guest));
+        Self { serving, to }
+    }
+
+    /// Returns the app's destination.
+    pub fn destination(&self) -> &Destination {
+        &self.to
+    }
+
+    /// Returns the address to give to local programs.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.serving.local_addr()
+    }
+
+    /// Returns every address it listens on: 127.0.0.1 and, where there is IPv6, ::1 on the same port.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.serving.local_addrs()
+    }
+
+    /// Returns what a person should know about these addresses.
+    pub fn warning(&self) -> Option<Warning> {
+        guard::warning(self.local_addrs(), false)
+    }
+
+    /// Waits until the forward has ended; may be awaited any number of times.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn closed(&self) {
+        self.serving.closed().await;
+    }
+
+    /// Stops listening, lets the connections end for up to `grace`, then resets them. Returns whether all ended by
+    /// themselves.
+    ///
+    /// # Cancel safety
+    /// Dropping the future resets the connections at once.
+    pub async fn shutdown(self, grace: Duration) -> bool {
+        self.serving.shutdown(grace).await
+    }
+}
+
+struct Behind<D> {
+    to: Destination,
+    dial: D,
+    reporter: Reporter,
+}
+
+impl<D: Dial> Behind<D> {
+    async fn serve(self: Arc<Self>, guest: Guest) {
+        let local = Local::new(guest.stream);
+        let opened = dial::open(&self.dial, &self.to, Way::Forward, PATIENCE).await;
+        drop(guest.turn);
+        match opened {
+            Ok(tunnel) => {
+                let open = self.reporter.opened(self.to.clone(), Way::Forward);
+                local::carry(local, Bytes::new(), tunnel, open).await;
+            }
+            // the local program gets a reset: there is no other word for it on a bare socket
+            Err(problem) => self.reporter.refused(&self.to, Way::Forward, problem),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
