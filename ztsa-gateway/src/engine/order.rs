@@ -172,10 +172,6 @@ impl Engine {
     pub fn list_sessions(&self) -> Vec<SessionRow> {
         let now = self.inner.clock.now();
         let mut rows = self.inner.store.sessions(now);
-        rows.retain(|row| {
-            let cutoff = self.inner.store.cutoff(&Subject::Session(row.id.clone()));
-            cutoff.is_none_or(|cutoff| row.started_at > cutoff)
-        });
         rows.sort_by(|a, b| a.started_at.cmp(&b.started_at).then_with(|| a.id.cmp(&b.id)));
         rows
     }
@@ -279,11 +275,7 @@ impl Engine {
         match selector {
             Selector::User(user) => vec![Subject::User(user.clone())],
             Selector::Device(device) => vec![Subject::Device(device.clone())],
-            Selector::Session(session) => {
-                let row = self.inner.store.session(session);
-                let login = row.map(|row| Subject::Login(row.user, row.device));
-                std::iter::once(Subject::Session(session.clone())).chain(login).collect()
-            }
+            Selector::Session(session) => vec![Subject::Session(session.clone())],
             Selector::All => {
                 let rows = self.inner.store.sessions(self.inner.clock.now());
                 let users = rows.into_iter().map(|row| row.user);

@@ -1,0 +1,65 @@
+//! `ztsa-gateway devices`.
+
+use clap::Subcommand;
+use serde_json::Value;
+use ztsa_gateway::admin::request::Request;
+
+use super::failure::Failure;
+use super::output::{changed, count, line, list, person, table, text, time, tunnel_count};
+use super::socket;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    socket: socket::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the devices that have signed in.
+    List,
+    /// Say that a device belongs to the organisation (`context.device.managed` in policies).
+    Approve(Device),
+    /// Let a device do nothing any more.
+    Block(Device),
+    /// Forget what was said about a device, and end its sessions.
+    Remove(Device),
+}
+
+#[derive(Debug, clap::Args)]
+struct Device {
+    /// The device's id, or the beginning of it.
+    device: String,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let request = match args.command {
+        Command::List => return args.socket.show(&Request::DevicesList {}, show),
+        Command::Approve(Device { device }) => Request::DevicesApprove { device },
+        Command::Block(Device { device }) => Request::DevicesBlock { device },
+        Command::Remove(Device { device }) => {
+            return args.socket.show(&Request::DevicesRemove { device }, |answer| {
+                let ended = tunnel_count(count(answer, "tunnels"));
+                line(&format!("device {} is removed: {ended} ended", text(answer, "device")))
+            });
+        }
+    };
+    args.socket.show(&request, |answer| {
+        line(&format!("device {} is {}: {}", text(answer, "device"), text(answer, "state"), changed(answer)))
+    })
+}
+
+fn show(answer: &Value) -> Result<(), Failure> {
+    let rows: Vec<Vec<String>> = list(answer, "devices")
+        .iter()
+        .map(|device| {
+            let times = ["first_seen", "last_seen"].map(|member| time(device, member));
+            let [first, last] = times;
+            vec![text(device, "device"), text(device, "state"), person(device), first, last, text(device, "tunnels")]
+        })
+        .collect();
+    let head = ["DEVICE", "STATE", "LAST USER", "FIRST SEEN", "LAST SEEN", "TUNNELS"];
+    table(&head, &rows, "no device has signed in")
+}

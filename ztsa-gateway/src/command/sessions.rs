@@ -1,0 +1,98 @@
+//! `ztsa-gateway sessions`.
+
+use clap::{ArgGroup, Subcommand};
+use serde_json::Value;
+use ztsa_gateway::admin::request::Request;
+
+use super::failure::Failure;
+use super::output::{count, line, list, person, table, text, time, tunnel_count};
+use super::socket;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    socket: socket::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the sessions and their tunnels.
+    List,
+    /// End sessions and their tunnels at once; signing in again is needed.
+    Revoke(Revoke),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["person", "user", "session", "device", "app", "all"]))]
+struct Revoke {
+    /// A person: subject, name, e-mail address or ISSUER|SUBJECT.
+    #[arg(value_name = "USER")]
+    person: Option<String>,
+    /// The same, as an option.
+    #[arg(long)]
+    user: Option<String>,
+    /// One session, by its id.
+    #[arg(long)]
+    session: Option<String>,
+    /// All sessions of one device, by its id or the beginning of it.
+    #[arg(long)]
+    device: Option<String>,
+    /// All tunnels to one app; the sessions stay.
+    #[arg(long)]
+    app: Option<String>,
+    /// Everybody.
+    #[arg(long)]
+    all: bool,
+    /// Why, in words for the people concerned.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::List => args.socket.show(&Request::SessionsList {}, show),
+        Command::Revoke(Revoke { person, user, session, device, app, all, reason }) => {
+            let request = Request::SessionsRevoke { user: person.or(user), session, device, app, all, reason };
+            args.socket.show(&request, |answer| {
+                let tunnels = tunnel_count(count(answer, "tunnels"));
+                let sessions = count(answer, "sessions");
+                line(&format!("revoked {}: {sessions} live sessions, {tunnels} ended", text(answer, "revoked")))
+            })
+        }
+    }
+}
+
+fn show(answer: &Value) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for session in list(answer, "sessions") {
+        let risk = session.get("risk").cloned().unwrap_or_default();
+        let worst = count(&risk, "user").max(count(&risk, "device")).max(count(&risk, "session"));
+        let tunnels = list(session, "tunnels");
+        rows.push(vec![
+            person(session),
+            text(session, "session"),
+            text(session, "device").chars().take(12).collect(),
+            time(session, "started_at"),
+            worst.to_string(),
+            tunnels.len().to_string(),
+            apps(tunnels),
+        ]);
+    }
+    table(&["USER", "SESSION", "DEVICE", "SINCE", "RISK", "TUNNELS", "APPS"], &rows, "nobody is signed in")
+}
+
+/// Names the apps of some tunnels, each once, with those that are paused marked.
+fn apps(tunnels: &[Value]) -> String {
+    let mut apps: Vec<String> = tunnels
+        .iter()
+        .map(|tunnel| match text(tunnel, "access").as_str() {
+            "suspended" => format!("{} (suspended)", text(tunnel, "app")),
+            _ => text(tunnel, "app"),
+        })
+        .collect();
+    apps.sort();
+    apps.dedup();
+    apps.join(", ")
+}
