@@ -91,7 +91,7 @@ impl Dev {
         if !listen.ip().is_loopback() {
             return Err(DevError::NotLoopback(listen));
         }
-        let layout = Layout::make(dir)?;
+        let layout = Layout::make(&dir)?;
         let listener = Listener::bind(listen).map_err(|source| DevError::Listen { address: listen, source })?;
         let address = listener.local_addrs().first().copied().unwrap_or(listen);
         let url = format!("https://{address}");

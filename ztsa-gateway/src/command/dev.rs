@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Users: alice (group dev), bob (group ops), mallory (no group); password = name. Apps: echo, wiki, db-prod (the
 /// PostgreSQL on 127.0.0.1:5432, where one answers) and payroll (group ops only).
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Where it keeps everything: configuration, certificates, policies, store, audit log, admin socket
     #[arg(long, value_name = "DIR", default_value = ".ztsa-dev")]
     dir: PathBuf,
@@ -35,7 +35,7 @@ pub struct Arguments {
 }
 
 /// Runs until it is interrupted.
-pub async fn run(arguments: Arguments) -> Result<(), DevError> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), DevError> {
     let Arguments { dir, listen, approve, add_config, json } = arguments;
     let mut interrupted = std::pin::pin!(super::interrupted());
     let dev = tokio::select! {

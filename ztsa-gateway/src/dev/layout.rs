@@ -36,10 +36,10 @@ impl Added {
 
 impl Layout {
     /// Makes the directory, with its first policies when it has none.
-    pub(super) fn make(dir: PathBuf) -> Result<Self, DevError> {
+    pub(super) fn make(dir: &Path) -> Result<Self, DevError> {
         let error = |path: &Path, source| DevError::File { path: path.to_owned(), source };
-        fs::create_dir_all(&dir).map_err(|source| error(&dir, source))?;
-        let dir = dir.canonicalize().map_err(|source| error(&dir, source))?;
+        fs::create_dir_all(dir).map_err(|source| error(dir, source))?;
+        let dir = dir.canonicalize().map_err(|source| error(dir, source))?;
         private_dir(&dir).map_err(|source| error(&dir, source))?;
         let layout = Self { dir };
         if !layout.policies().exists() {

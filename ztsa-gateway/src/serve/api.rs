@@ -30,7 +30,16 @@ mod events;
 pub(super) struct From(pub(super) IpAddr);
 
 type Shared = State<Arc<Parts>>;
-type Answer = Result<axum::response::Response, axum::response::Response>;
+type Answer = Result<axum::response::Response, Turned>;
+
+/// A rendered refusal; boxed, since most answers are none.
+struct Turned(Box<axum::response::Response>);
+
+impl IntoResponse for Turned {
+    fn into_response(self) -> axum::response::Response {
+        *self.0
+    }
+}
 
 pub(super) fn router(parts: Arc<Parts>) -> Router {
     Router::new()
@@ -54,7 +63,7 @@ pub(super) fn router(parts: Arc<Parts>) -> Router {
 struct Authenticated(Arc<Session>);
 
 impl FromRequestParts<Arc<Parts>> for Authenticated {
-    type Rejection = axum::response::Response;
+    type Rejection = Turned;
 
     async fn from_request_parts(request: &mut RequestParts, parts: &Arc<Parts>) -> Result<Self, Self::Rejection> {
         let head = Head { method: request.method.as_str(), url_path: request.uri.path(), headers: &request.headers };
@@ -63,8 +72,8 @@ impl FromRequestParts<Arc<Parts>> for Authenticated {
     }
 }
 
-fn refuse(parts: &Parts, refused: Refused) -> axum::response::Response {
-    refused.response(parts).map(Body::from).into_response()
+fn refuse(parts: &Parts, refused: Refused) -> Turned {
+    Turned(Box::new(refused.response(parts).map(Body::from).into_response()))
 }
 
 /// Answers with a value, and a nonce for the next proof.
@@ -218,22 +227,22 @@ async fn posture(State(parts): Shared, Authenticated(session): Authenticated, bo
     Ok(json_with_nonce(&parts, StatusCode::OK, parts.engine.session_info(&session)))
 }
 
-async fn nowhere(State(parts): Shared, uri: Uri) -> axum::response::Response {
+async fn nowhere(State(parts): Shared, uri: Uri) -> Turned {
     let mut problem = problem::new("request.invalid").with_detail(format!("there is nothing at {}", uri.path()));
     problem.status = 404;
     refuse(&parts, Refused::new(problem))
 }
 
-async fn not_so(State(parts): Shared, method: Method, uri: Uri) -> axum::response::Response {
+async fn not_so(State(parts): Shared, method: Method, uri: Uri) -> Turned {
     let mut problem = problem::new("request.invalid").with_detail(format!("{} does not take {method}", uri.path()));
     problem.status = 405;
     refuse(&parts, Refused::new(problem))
 }
 
-fn read<T: serde::de::DeserializeOwned>(parts: &Parts, body: &Bytes) -> Result<T, axum::response::Response> {
+fn read<T: serde::de::DeserializeOwned>(parts: &Parts, body: &Bytes) -> Result<T, Turned> {
     serde_json::from_slice(body).map_err(|error| invalid(parts, &error.to_string()))
 }
 
-fn invalid(parts: &Parts, detail: &str) -> axum::response::Response {
+fn invalid(parts: &Parts, detail: &str) -> Turned {
     refuse(parts, Refused::new(problem::new("request.invalid").with_detail(detail)))
 }
