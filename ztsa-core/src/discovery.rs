@@ -201,13 +201,12 @@ impl DiscoveryError {
                 format!("if you trust it, run `ztsa login {found}`")
             }
             Self::Metadata(MetadataError::Version { .. }) => "update ztsa".to_owned(),
-            Self::Metadata(_) => "tell the gateway's administrator".to_owned(),
             Self::NoIssuer { .. } => "choose one of those with --issuer, or ask the gateway's administrator".to_owned(),
             Self::IssuerChanged { .. } => {
                 "ask the gateway's administrator whether this is right; if so, run `ztsa login --accept-issuer-change`"
                     .to_owned()
             }
-            Self::Issuer { .. } => "tell the gateway's administrator".to_owned(),
+            Self::Metadata(_) | Self::Issuer { .. } => "tell the gateway's administrator".to_owned(),
         }
     }
 }

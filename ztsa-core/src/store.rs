@@ -202,7 +202,7 @@ impl Store {
         let key = key.ok_or(StoreError::Seal)?;
         let sealed = seal::seal(&key, wrap, record.name(), plain).map_err(|_| StoreError::Seal)?;
         if keys.closed.remove(&record) {
-            blocking(&path, |path| file::put_aside(path)).await?;
+            blocking(&path, file::put_aside).await?;
         }
         let durable = record != Record::Session;
         blocking(&path, move |path| file::write(path, &sealed, durable)).await
@@ -284,7 +284,7 @@ impl Store {
     }
 
     async fn heal(&self, path: &Path, error: SealError) -> Result<Option<SecretBytes>, StoreError> {
-        let aside = blocking(path, |path| file::put_aside(path)).await?;
+        let aside = blocking(path, file::put_aside).await?;
         self.note(format!("{} could not be read ({error}); it was put aside as {}", path.display(), aside.display()));
         Ok(None)
     }

@@ -274,10 +274,8 @@ impl Tokens {
     /// Cancel-safe.
     pub async fn status(&self) -> Result<Status, TokenError> {
         let credentials = self.load_credentials().await?;
-        let session = match self.current().session.clone() {
-            Some(session) => Some(session),
-            None => self.load_session().await?,
-        };
+        let known = self.current().session.clone();
+        let session = if known.is_some() { known } else { self.load_session().await? };
         Ok(Status {
             store: self.inner.store.kind().await?,
             notes: self.inner.store.notes(),

@@ -74,7 +74,7 @@ impl fmt::Display for Seen {
             }
             SeenKind::Redirect { to } => write!(f, "{host} redirected to {to}, which is not followed")?,
             SeenKind::Html { title: Some(title) } => {
-                write!(f, "{host} answered {status} with a web page (\"{title}\")")?
+                write!(f, "{host} answered {status} with a web page (\"{title}\")")?;
             }
             SeenKind::Html { title: None } => write!(f, "{host} answered {status} with a web page")?,
             SeenKind::Empty => write!(f, "{host} answered {status} with an empty body")?,

@@ -166,16 +166,15 @@ async fn redeem(
     let endpoint = &issuer.metadata.token_endpoint;
     let mut request = Request::post(endpoint, Body::Form(&fields));
     request.signer = issuer.signer(key);
-    let response = http.send(&request).await.map_err(|error| match error.may_have_arrived() {
-        true => LoginError::AnswerLost(error),
-        false => LoginError::Http(error),
+    let response = http.send(&request).await.map_err(|error| {
+        if error.may_have_arrived() { LoginError::AnswerLost(error) } else { LoginError::Http(error) }
     })?;
     if let Some(refusal) = Refusal::read(&response) {
         let said = refusal.said();
-        return Err(match refusal.is_policy() {
-            true => LoginError::FlowRefused { flow: Flow::Browser, said },
-            false => LoginError::Refused { code: refusal.code.as_ref().to_owned(), said },
-        });
+        if refusal.is_policy() {
+            return Err(LoginError::FlowRefused { flow: Flow::Browser, said });
+        }
+        return Err(LoginError::Refused { code: refusal.code.as_ref().to_owned(), said });
     }
     if !response.status.is_success() {
         return Err(LoginError::Http(HttpError::Unexpected(response.seen())));

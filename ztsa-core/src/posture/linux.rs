@@ -11,7 +11,7 @@ use ztsa_proto::{
 
 use self::{
     block::Disk,
-    mount::{Mount, mounts, swaps},
+    mount::{mounts, swaps},
 };
 use super::{Finding, Sys};
 
@@ -146,11 +146,12 @@ fn swap(sys: &Sys) -> Finding {
     if areas.is_empty() {
         return Finding::not_applicable("no swap", SWAPS);
     }
-    let disks = areas.iter().map(|area| match area.is_file {
-        true => {
-            mount::of(&table, &area.path).map_or(Disk::Unknown(Reason::Parse), |mount: &Mount| block::under(sys, mount))
+    let disks = areas.iter().map(|area| {
+        let mount = area.is_file.then(|| mount::of(&table, &area.path));
+        match mount {
+            Some(mount) => mount.map_or(Disk::Unknown(Reason::Parse), |mount| block::under(sys, mount)),
+            None => block::named(sys, &area.path),
         }
-        false => block::named(sys, &area.path),
     });
     judge(disks.reduce(Disk::and).unwrap_or(Disk::Unknown(Reason::Parse)))
 }

@@ -102,7 +102,8 @@ mod tests {
             let key = random_key().unwrap();
             let sealed = seal(&key, Wrap::File, "session", &plain).unwrap();
             prop_assert_eq!(wrap_of(&sealed), Ok(Wrap::File));
-            prop_assert_eq!(open(&key, "session", &sealed).unwrap().as_slice(), plain.as_slice());
+            let opened = open(&key, "session", &sealed).unwrap();
+            prop_assert_eq!(opened.as_slice(), plain.as_slice());
             prop_assert_eq!(open(&key, "credentials", &sealed), Err(SealError::Broken));
             prop_assert_eq!(open(&random_key().unwrap(), "session", &sealed), Err(SealError::Broken));
         }

@@ -96,10 +96,9 @@ impl TokenError {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::LoginRequired(_) => Retry::AfterLogin,
+            Self::LoginRequired(_) | Self::IssuerRefused { .. } | Self::Key(_) => Retry::AfterLogin,
             Self::Denied(problem) => problem.retry,
             Self::Gateway(error) | Self::Issuer(error) => error.retry(),
-            Self::IssuerRefused { .. } | Self::Key(_) => Retry::AfterLogin,
             Self::Discovery(error) => error.retry(),
             Self::Store(error) => error.retry(),
             Self::Busy { .. } => Retry::After { seconds: None },

@@ -143,6 +143,3 @@ fn ends(jwt: &str) -> Option<UnixTime> {
     let body = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
     serde_json::from_slice::<Claims>(&body).ok().map(|claims| claims.exp)
 }
-
-#[cfg(test)]
-mod tests;

@@ -109,13 +109,13 @@ impl Tokens {
     /// Makes sure that the device key is on disk, once, for all processes.
     async fn keep_key(&self) -> Result<Arc<SoftwareKey>, TokenError> {
         let _lock = self.lock().await?;
-        let key = match self.inner.store.load(Record::Device).await? {
-            Some(pkcs8) => Arc::new(SoftwareKey::from_pkcs8(&pkcs8)?),
-            None => {
-                let key = self.key();
-                self.inner.store.save(Record::Device, key.to_pkcs8().expose()).await?;
-                key
-            }
+        let stored = self.inner.store.load(Record::Device).await?;
+        let key = if let Some(pkcs8) = stored {
+            Arc::new(SoftwareKey::from_pkcs8(&pkcs8)?)
+        } else {
+            let key = self.key();
+            self.inner.store.save(Record::Device, key.to_pkcs8().expose()).await?;
+            key
         };
         *self.inner.key.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&key);
         Ok(key)
@@ -128,10 +128,10 @@ impl Tokens {
         request.method = Method::DELETE;
         let response = self.inner.http.send(&request).await.map_err(TokenError::Gateway)?;
         // 401: the session has ended already.
-        match response.status.is_success() || matches!(response.status.as_u16(), 401 | 404) {
-            true => Ok(()),
-            false => Err(TokenError::Gateway(HttpError::Unexpected(response.seen()))),
+        if response.status.is_success() || matches!(response.status.as_u16(), 401 | 404) {
+            return Ok(());
         }
+        Err(TokenError::Gateway(HttpError::Unexpected(response.seen())))
     }
 
     async fn revoke(&self, credentials: &Credentials) -> Result<bool, HttpError> {
@@ -149,10 +149,7 @@ impl Tokens {
         let mut request = Request::post(endpoint, Body::Form(&fields));
         request.signer = credentials.dpop.then_some(&*key as &dyn Signer);
         let response = self.inner.http.send(&request).await?;
-        match response.status.is_success() {
-            true => Ok(true),
-            false => Err(HttpError::Unexpected(response.seen())),
-        }
+        if response.status.is_success() { Ok(true) } else { Err(HttpError::Unexpected(response.seen())) }
     }
 }
 

@@ -64,16 +64,8 @@ fn unescape(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         let code = tail.get(..3).filter(|_| byte == b'\\').and_then(octal);
-        match code {
-            Some(code) => {
-                plain.push(code);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(byte);
-                rest = tail;
-            }
-        }
+        plain.push(code.unwrap_or(byte));
+        rest = if code.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
     }
     String::from_utf8_lossy(&plain).into_owned()
 }

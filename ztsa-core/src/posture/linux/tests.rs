@@ -1,1 +1,241 @@
+use std::{fs, os::unix::fs::symlink, path::Path};
 
+use ztsa_proto::posture::State;
+
+use super::*;
+use crate::http::script::TempDir;
+
+/// A tree of files that stands for a machine.
+struct Machine(TempDir);
+
+impl Machine {
+    fn new(mountinfo: &str) -> Self {
+        let machine = Self(TempDir::new());
+        machine.file(MOUNTS, mountinfo);
+        machine.file(SWAPS, "Filename\tType\tSize\tUsed\tPriority\n");
+        machine.file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n");
+        machine
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    fn file(&self, path: &str, content: &str) -> &Self {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    /// A block device with its links, as sysfs has them: on these slaves, with this device mapper name and uuid.
+    fn device(&self, number: &str, name: &str, slaves: &[&str], mapped: Option<(&str, &str)>) -> &Self {
+        let home = format!("/sys/devices/virtual/block/{name}");
+        fs::create_dir_all(self.path(&format!("{home}/slaves"))).unwrap();
+        for slave in slaves {
+            self.link(&format!("{home}/slaves/{slave}"), &format!("../../{slave}"));
+        }
+        if let Some((label, uuid)) = mapped {
+            self.file(&format!("{home}/dm/name"), &format!("{label}\n"))
+                .file(&format!("{home}/dm/uuid"), &format!("{uuid}\n"));
+        }
+        self.link(&format!("/sys/dev/block/{number}"), &format!("../../devices/virtual/block/{name}"));
+        self.link(&format!("/sys/class/block/{name}"), &format!("../../devices/virtual/block/{name}"))
+    }
+
+    /// A partition, inside its disk's directory.
+    fn partition(&self, number: &str, disk: &str, name: &str) -> &Self {
+        let home = format!("../../devices/virtual/block/{disk}/{name}");
+        self.file(&format!("/sys/devices/virtual/block/{disk}/{name}/partition"), "1\n");
+        self.link(&format!("/sys/devices/virtual/block/{name}"), &format!("{disk}/{name}"));
+        self.link(&format!("/sys/dev/block/{number}"), &home).link(&format!("/sys/class/block/{name}"), &home)
+    }
+
+    fn link(&self, at: &str, to: &str) -> &Self {
+        let at = self.path(at);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        symlink(Path::new(to), at).unwrap();
+        self
+    }
+
+    fn look(&self, id: &str) -> Finding {
+        look(id, &Sys::at(self.0.path(), 1000), UnixTime(2_000_000_000))
+    }
+
+    fn is(&self, id: &str, state: State, value: &str) {
+        let finding = self.look(id);
+        let seen = finding.value.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let reason = finding.reason.map(|reason| reason.to_string()).unwrap_or_default();
+        assert_eq!((finding.state, format!("{seen}{reason}").as_str()), (state, value), "{id}");
+    }
+}
+
+fn on(number: &str, kind: &str, source: &str) -> Machine {
+    Machine::new(&format!("22 1 {number} / / rw,relatime shared:1 - {kind} {source} rw\n"))
+}
+
+#[test]
+fn lvm_on_luks_is_encrypted() {
+    let machine = on("253:1", "ext4", "/dev/mapper/vg-root");
+    machine.device("8:0", "sda", &[], None).partition("8:2", "sda", "sda2");
+    machine.device("253:0", "dm-0", &["sda2"], Some(("luks", "CRYPT-LUKS2-5f2c-luks")));
+    machine.device("253:1", "dm-1", &["dm-0"], Some(("vg-root", "LVM-abc")));
+    machine.device("253:2", "dm-2", &["dm-0"], Some(("vg-swap", "LVM-def")));
+    machine
+        .file(SWAPS, "Filename Type Size Used Priority\n/dev/mapper/vg-swap partition 1 0 -2\n/swap.img file 1 0 -3\n");
+    machine.is("disk.root", State::Pass, "luks2");
+    machine.is("disk.home", State::Pass, "luks2");
+    machine.is("disk.swap", State::Pass, "luks2");
+}
+
+#[test]
+fn a_plain_partition_is_not() {
+    let machine = on("8:1", "ext4", "/dev/sda1");
+    machine.device("8:0", "sda", &[], None).partition("8:1", "sda", "sda1");
+    machine.file(SWAPS, "Filename Type Size Used Priority\n/dev/sda1 partition 1 0 -2\n");
+    machine.is("disk.root", State::Fail, "none visible");
+    machine.is("disk.swap", State::Fail, "none visible");
+}
+
+#[test]
+fn half_a_mirror_in_the_clear_shows_everything() {
+    for (second, state, value) in
+        [("CRYPT-LUKS1-b", State::Pass, "luks2+luks1"), ("LVM-x", State::Fail, "none visible")]
+    {
+        let machine = on("9:0", "xfs", "/dev/md0");
+        machine.device("8:0", "sda", &[], None).device("8:16", "sdb", &[], None);
+        machine.device("253:0", "dm-0", &["sda"], Some(("a", "CRYPT-LUKS2-a")));
+        machine.device("253:1", "dm-1", &["sdb"], Some(("b", second)));
+        machine.device("9:0", "md0", &["dm-0", "dm-1"], None);
+        machine.is("disk.root", state, value);
+    }
+}
+
+#[test]
+fn a_partition_of_a_mirror_is_looked_under_its_mirror() {
+    let machine = on("259:3", "ext4", "/dev/md0p1");
+    machine.device("8:0", "sda", &[], None);
+    machine.device("253:0", "dm-0", &["sda"], Some(("a", "CRYPT-LUKS2-a")));
+    machine.device("9:0", "md0", &["dm-0"], None).partition("259:3", "md0", "md0p1");
+    machine.is("disk.root", State::Pass, "luks2");
+}
+
+#[test]
+fn btrfs_is_judged_by_all_its_devices() {
+    let machine = on("0:30", "btrfs", "/dev/mapper/one");
+    machine.device("8:0", "sda", &[], None).device("8:16", "sdb", &[], None);
+    machine.device("253:0", "dm-0", &["sda"], Some(("one", "CRYPT-LUKS2-a")));
+    machine.is("disk.root", State::Pass, "luks2");
+    machine.link("/sys/fs/btrfs/1234/devices/dm-0", "../../../../devices/virtual/block/dm-0");
+    machine.is("disk.root", State::Pass, "luks2");
+    machine.link("/sys/fs/btrfs/1234/devices/sdb", "../../../../devices/virtual/block/sdb");
+    machine.is("disk.root", State::Fail, "none visible");
+}
+
+#[test]
+fn verity_and_integrity_encrypt_nothing() {
+    for uuid in ["CRYPT-VERITY-a-root", "CRYPT-INTEGRITY-b"] {
+        let machine = on("253:0", "ext4", "/dev/mapper/root");
+        machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("root", uuid)));
+        machine.is("disk.root", State::Fail, "none visible");
+    }
+}
+
+#[test]
+fn other_encryption_has_its_name() {
+    for (uuid, value) in [
+        ("CRYPT-PLAIN-x", "plain"),
+        ("CRYPT-BITLK-x", "bitlk"),
+        ("CRYPT-LUKS1-x", "luks1"),
+        ("CRYPT-TCRYPT-x", "tcrypt"),
+    ] {
+        let machine = on("253:0", "ext4", "/dev/mapper/root");
+        machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("root", uuid)));
+        machine.is("disk.root", State::Pass, value);
+    }
+}
+
+#[test]
+fn where_there_is_no_disk_the_question_does_not_arise() {
+    for (kind, source) in [("overlay", "overlay"), ("tmpfs", "tmpfs"), ("nfs4", "server:/export"), ("virtiofs", "root")]
+    {
+        on("0:40", kind, source).is("disk.root", State::NotApplicable, kind);
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_unknown() {
+    on("0:41", "zfs", "rpool/root").is("disk.root", State::Unknown, "unsupported");
+    on("0:42", "bcachefs", "/dev/sda").is("disk.root", State::Unknown, "unsupported");
+    on("8:1", "ext4", "/dev/sda1").is("disk.root", State::Unknown, "absent");
+    let machine = on("7:0", "ext4", "/dev/loop0");
+    machine.device("7:0", "loop0", &[], None).file("/sys/devices/virtual/block/loop0/loop/backing_file", "/image\n");
+    machine.is("disk.root", State::Unknown, "unsupported");
+    Machine::new("").is("disk.root", State::Unknown, "parse");
+    let machine = on("9:0", "xfs", "/dev/md0");
+    machine.device("9:0", "md0", &["md0"], None);
+    machine.is("disk.root", State::Unknown, "parse");
+}
+
+#[test]
+fn swap_is_judged_by_every_area() {
+    let machine = on("253:0", "ext4", "/dev/mapper/root");
+    machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("root", "CRYPT-LUKS2-a")));
+    machine.is("disk.swap", State::NotApplicable, "no swap");
+    machine.device("251:0", "zram0", &[], None).file("/sys/devices/virtual/block/zram0/backing_dev", "none\n");
+    machine.file(SWAPS, "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 100\n");
+    machine.is("disk.swap", State::NotApplicable, "zram");
+    machine.file(SWAPS, "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 100\n/dev/sda partition 1 0 -2\n");
+    machine.is("disk.swap", State::Fail, "none visible");
+    machine.file("/sys/devices/virtual/block/zram0/backing_dev", "/dev/sda\n");
+    machine.file(SWAPS, "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 100\n");
+    machine.is("disk.swap", State::Unknown, "unsupported");
+    fs::remove_file(machine.path(SWAPS)).unwrap();
+    machine.is("disk.swap", State::Unknown, "absent");
+}
+
+#[test]
+fn home_is_where_the_account_says() {
+    let machine = Machine::new("1 0 8:0 / / rw - ext4 /dev/sda rw\n2 1 253:0 / /home rw - ext4 /dev/mapper/home rw\n");
+    machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("home", "CRYPT-LUKS2-a")));
+    machine.is("disk.root", State::Fail, "none visible");
+    machine.is("disk.home", State::Pass, "luks2");
+    machine.file("/etc/passwd", "alice:x:1000:1000::/srv/alice:/bin/sh\n");
+    machine.is("disk.home", State::Fail, "none visible");
+    machine.file("/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+    machine.is("disk.home", State::Pass, "luks2");
+}
+
+#[test]
+fn the_system_s_version_is_a_value() {
+    let machine = on("8:0", "ext4", "/dev/sda");
+    machine.is("os.version", State::Unknown, "absent");
+    machine.file("/usr/lib/os-release", "ID=arch\nBUILD_ID=rolling\n");
+    assert_eq!(machine.look("os.version").value.unwrap()["version"], "rolling");
+    machine.file(RELEASE, "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n");
+    assert_eq!(
+        machine.look("os.version").value.unwrap(),
+        json!({"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)"})
+    );
+    machine.file(KERNEL, "6.1.0-31-amd64\n");
+    machine.is("os.kernel", State::Pass, "6.1.0-31-amd64");
+    machine.file("/run/host/os-release", "ID=fedora\nVERSION_ID=43\n");
+    assert_eq!(os(&Sys::at(machine.0.path(), 0)).id, "fedora", "inside a toolbox the host counts");
+    machine.file("/run/host/os-release", "nonsense");
+    machine.is("os.version", State::Unknown, "parse");
+}
+
+#[test]
+fn the_age_of_the_last_update_is_in_days() {
+    let machine = on("8:0", "ext4", "/dev/sda");
+    machine.is("os.patch_age", State::Unknown, "absent");
+    machine.file("/var/lib/dpkg/status", "");
+    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let file = fs::File::options().write(true).open(machine.path("/var/lib/dpkg/status")).unwrap();
+    file.set_modified(at(2_000_000_000 - 10 * 86_400 - 5)).unwrap();
+    assert_eq!(machine.look("os.patch_age").value, Some(json!(10)));
+    machine.file("/var/lib/rpm/rpmdb.sqlite", "");
+    let file = fs::File::options().write(true).open(machine.path("/var/lib/rpm/rpmdb.sqlite")).unwrap();
+    file.set_modified(at(2_000_000_000 - 3 * 86_400)).unwrap();
+    assert_eq!(machine.look("os.patch_age").value, Some(json!(3)), "the newest counts");
+}
