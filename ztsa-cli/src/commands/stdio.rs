@@ -1,0 +1,92 @@
+//! `ztsa stdio`: one app's bytes on stdin and stdout, and nothing else on stdout.
+
+use ztsa_proto::name::{AppName, Destination, HostName};
+
+use super::watch::app;
+use super::{Context, Done};
+use crate::cli;
+use crate::interrupt::interrupt;
+use crate::report::Failure;
+
+mod pipe;
+
+pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Failure> {
+    let target = target(&args)?;
+    let work = async {
+        let client = context.signed_in().await?;
+        let to = match &target {
+            Target::Destination(destination) => destination.clone(),
+            Target::App(name) => client.destination(name).await?,
+        };
+        let carried = client.stdio(&to, pipe::Input::take(), pipe::Output::take()).await;
+        carried.map_err(|error| Failure::stdio(app(&to), error))?;
+        Ok(Done::Ok)
+    };
+    tokio::select! {
+        done = Box::pin(work) => done,
+        by = interrupt() => Err(Failure::Interrupted(by?)),
+    }
+}
+
+/// What stdin and stdout are to reach.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    /// A host and a port, as ssh gives them.
+    Destination(Destination),
+    /// An app at its own port.
+    App(String),
+}
+
+/// Reads `APP`, `APP:PORT`, `[::1]:22`, and `HOST PORT`.
+fn target(args: &cli::Stdio) -> Result<Target, Failure> {
+    let wrong = |what: &dyn std::fmt::Display| Failure::Usage {
+        message: format!("`{}` is not an app: {what}", args.app),
+        hint: "ztsa stdio APP, ztsa stdio APP:PORT, or ztsa stdio HOST PORT".to_owned(),
+    };
+    if let Some(port) = args.port {
+        let text = args.app.trim_start_matches('[').trim_end_matches(']');
+        let host: HostName = text.parse().map_err(|error| wrong(&error))?;
+        if port == 0 {
+            return Err(wrong(&"port 0 does not exist"));
+        }
+        return Ok(Target::Destination(Destination { host, port }));
+    }
+    if args.app.contains(':') {
+        return args.app.parse().map(Target::Destination).map_err(|error| wrong(&error));
+    }
+    match args.app.parse::<AppName>() {
+        Ok(_) => Ok(Target::App(args.app.clone())),
+        Err(error) => match args.app.parse::<HostName>() {
+            Ok(_) => Ok(Target::App(args.app.clone())),
+            Err(_) => Err(wrong(&error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_that_ssh_gives_is_read() {
+        let read = |app: &str, port: Option<u16>| match target(&cli::Stdio { app: app.to_owned(), port }) {
+            Ok(Target::Destination(to)) => Some(to.to_string()),
+            Ok(Target::App(name)) => Some(name),
+            Err(_) => None,
+        };
+        for (app, port, expected) in [
+            ("bastion", None, Some("bastion")),
+            ("bastion.ztsa", None, Some("bastion.ztsa")),
+            ("bastion:22", None, Some("bastion:22")),
+            ("bastion.ztsa", Some(22), Some("bastion.ztsa:22")),
+            ("::1", Some(22), Some("[::1]:22")),
+            ("[::1]:22", None, Some("[::1]:22")),
+            ("bastion:0", None, None),
+            ("bastion", Some(0), None),
+            ("bad name", None, None),
+            ("", None, None),
+        ] {
+            assert_eq!(read(app, port).as_deref(), expected, "{app:?} {port:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What happens while a command runs, one line each: words on stderr, or NDJSON on stdout.
+
+use std::fmt::Write as _;
+use std::io;
+
+use serde_json::{Value, json};
+use ztsa_core::listener::event::{Connection, Event};
+use ztsa_proto::event::EventKind;
+use ztsa_proto::name::Destination;
+use ztsa_proto::problem::Problem;
+use ztsa_proto::time::UnixTime;
+
+use crate::report;
+use crate::ui::Printer;
+
+/// Tells events to whoever runs the command.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    printer: Printer,
+    json: bool,
+}
+
+impl Watch {
+    /// Speaks through `printer`; as NDJSON where stdout is ours and JSON is wanted.
+    pub(crate) fn new(printer: &Printer, owns_stdout: bool) -> Self {
+        Self { printer: printer.clone(), json: owns_stdout && printer.json() }
+    }
+
+    /// Tells one event.
+    ///
+    /// # Errors
+    /// Nobody reads the NDJSON any more.
+    pub(crate) fn tell(&self, event: &Event, now: UnixTime) -> io::Result<()> {
+        let Some(told) = told(event, self.printer.verbose() || self.json) else { return Ok(()) };
+        if self.json {
+            return self.printer.json_line(&told.json(now));
+        }
+        let style = self.printer.err_style();
+        let word = match told.tone {
+            Tone::Good => style.good(told.word),
+            Tone::Bad => style.bad(told.word),
+            Tone::Plain => told.word.to_owned(),
+        };
+        let mut line = format!("{} {word}", style.dim(&clock(now)));
+        if let Some(what) = &told.what {
+            let _infallible = write!(line, " {}", style.bold(what));
+        }
+        if let Some(said) = &told.said {
+            let _infallible = write!(line, " — {said}");
+        }
+        if let Some(problem) = &told.problem {
+            let _infallible = write!(line, "\n  {} {}", style.dim("why: "), report::why(problem));
+            if let Some(remedy) = &problem.remedy {
+                let remedy = remedy.replace("APP", told.what.as_deref().unwrap_or("APP"));
+                let _infallible = write!(line, "\n  {} {remedy}", style.dim("do:  "));
+            }
+        }
+        self.printer.say(&line);
+        Ok(())
+    }
+}
+
+/// The name of an app in a destination, as people know it.
+pub(crate) fn app(to: &Destination) -> String {
+    let host = to.host.to_string();
+    host.strip_suffix(".ztsa").map_or(host.clone(), str::to_owned)
+}
+
+/// `13:05:00Z` of a time.
+fn clock(now: UnixTime) -> String {
+    now.rfc3339().split_once('T').map(|(_, time)| time.to_owned()).unwrap_or_default()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Good,
+    Bad,
+    Plain,
+}
+
+/// An event in words.
+#[derive(Debug)]
+struct Told<'a> {
+    event: &'static str,
+    word: &'static str,
+    tone: Tone,
+    what: Option<String>,
+    said: Option<String>,
+    problem: Option<&'a Problem>,
+    more: Value,
+}
+
+impl Told<'_> {
+    fn json(&self, now: UnixTime) -> Value {
+        let mut value = json!({ "event": self.event, "at": now.rfc3339() });
+        if let (Some(object), Value::Object(more)) = (value.as_object_mut(), self.more.clone()) {
+            object.extend(self.what.as_ref().map(|app| ("app".to_owned(), Value::from(app.clone()))));
+            object.extend(more);
+            object.extend(self.problem.and_then(|p| Some(("problem".to_owned(), serde_json::to_value(p).ok()?))));
+        }
+        value
+    }
+}
+
+/// Puts an event in words; `None` when only a curious person wants to know.
+fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
+    let plain = |event, word, connection: &Connection| Told {
+        event,
+        word,
+        tone: Tone::Plain,
+        what: Some(app(&connection.to)),
+        said: None,
+        problem: None,
+        more: json!({ "connection": connection.id }),
+    };
+    Some(match event {
+        Event::Opened(connection) if curious => plain("opened", "opened", connection),
+        Event::Refused { to, problem, .. } => Told {
+            event: "refused",
+            word: "refused",
+            tone: Tone::Bad,
+            what: Some(app(to)),
+            said: Some(problem.to_string()),
+            problem: Some(problem),
+            more: json!({}),
+        },
+        Event::Suspended { connection, problem } => Told {
+            tone: Tone::Bad,
+            said: Some(format!("{problem} (the connection stays open and waits)")),
+            problem: Some(problem),
+            ..plain("suspended", "suspended", connection)
+        },
+        Event::Restored(connection) => Told { tone: Tone::Good, ..plain("restored", "restored", connection) },
+        Event::Ended { connection, problem: Some(problem), sent, received, lasted } => Told {
+            tone: Tone::Bad,
+            said: Some(problem.to_string()),
+            problem: Some(problem),
+            more: ended(connection, *sent, *received, lasted.as_secs_f64()),
+            ..plain("closed", "ended", connection)
+        },
+        Event::Ended { connection, problem: None, sent, received, lasted } if curious => Told {
+            more: ended(connection, *sent, *received, lasted.as_secs_f64()),
+            ..plain("closed", "closed", connection)
+        },
+        Event::Rejected { peer, reason } => Told {
+            event: "rejected",
+            word: "turned away",
+            tone: Tone::Bad,
+            what: Some(peer.to_string()),
+            said: Some(reason.to_string()),
+            problem: None,
+            more: json!({ "reason": reason.as_ref() }),
+        },
+        Event::Gateway(event) => return gateway(event),
+        Event::LoginNeeded(problem) => about_all("login_needed", "sign-in needed", Tone::Bad, Some(problem)),
+        Event::Offline(problem) => about_all("offline", "offline, trying again", Tone::Bad, Some(problem)),
+        Event::Online => about_all("online", "online again", Tone::Good, None),
+        Event::Missed(count) if curious => Told {
+            more: json!({ "count": count }),
+            ..about_all("missed", "some events were missed", Tone::Plain, None)
+        },
+        _ => return None,
+    })
+}
+
+fn ended(connection: &Connection, sent: u64, received: u64, seconds: f64) -> Value {
+    json!({ "connection": connection.id, "sent": sent, "received": received, "seconds": seconds })
+}
+
+fn about_all<'a>(event: &'static str, word: &'static str, tone: Tone, problem: Option<&'a Problem>) -> Told<'a> {
+    Told { event, word, tone, what: None, said: problem.map(ToString::to_string), problem, more: json!({}) }
+}
+
+/// What the gateway says beyond our own connections' suspensions and endings, which are told by them.
+fn gateway(event: &ztsa_proto::event::Event) -> Option<Told<'_>> {
+    let (name, word) = match event.kind {
+        EventKind::StepUp => ("step_up", "a stronger sign-in is wanted"),
+        EventKind::SessionEnded => ("session_ended", "the session has ended"),
+        EventKind::GrantExpiring => ("grant_expiring", "access ends soon"),
+        EventKind::Suspended | EventKind::Restored | EventKind::Ended | EventKind::PostureWanted | EventKind::Ping => {
+            return None;
+        }
+    };
+    let what = event.app.as_ref().map(ToString::to_string);
+    Some(Told { what, ..about_all(name, word, Tone::Bad, event.problem.as_ref()) })
+}
