@@ -1,7 +1,9 @@
 //! The project's own chores, one file each: `cargo xtask <chore>`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
 
+mod bench;
 mod command;
+mod demo;
 mod programs;
 mod test;
 mod workspace;
@@ -20,12 +22,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Measure throughput, latency, memory and revocation beside a plain and a TLS copy
+    Bench(bench::Args),
+    /// Show the whole road on this machine: sign-in, apps, a denial, a revocation
+    Demo(demo::Args),
     /// Install what the tests need and run every check: what continuous integration runs
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
+        Chore::Bench(args) => bench::run(&args),
+        Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
     };
     match outcome {

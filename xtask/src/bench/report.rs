@@ -1,0 +1,175 @@
+//! The figures, as JSON for programs and as a table for people.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::idle::Memory;
+use super::revocation::Revocation;
+use super::sample::{Throughput, Times, float, median};
+use super::throughput::LOADS;
+
+/// Small things over one way, all rounds together.
+#[derive(Debug, Default)]
+pub(super) struct Small {
+    /// New connections, to the first echoed byte.
+    pub(super) openings: Times,
+    /// Round trips of 64 bytes.
+    pub(super) pings: Times,
+    /// Connections per second, one for each round.
+    pub(super) rates: Vec<f64>,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) machine: Value,
+    pub(super) rounds: usize,
+    pub(super) throughput: [Throughput; 4],
+    pub(super) tcp: Small,
+    pub(super) tls: Small,
+    pub(super) tunnel: Small,
+    /// New connections through the local port of `ztsa connect`.
+    pub(super) forward: Times,
+    pub(super) memory: Vec<Memory>,
+    pub(super) revocation: Revocation,
+}
+
+impl Figures {
+    /// Memory of client and gateway for each idle tunnel, in KiB: from none to the most.
+    fn per_tunnel(&self) -> [f64; 2] {
+        match (self.memory.first(), self.memory.last()) {
+            (Some(none), Some(most)) if most.tunnels > none.tunnels => {
+                let count = float((most.tunnels - none.tunnels) as u64);
+                [(most.client - none.client) / count, (most.gateway - none.gateway) / count]
+            }
+            _ => [0.0; 2],
+        }
+    }
+
+    /// One JSON object; the keys of the first level but `machine`, `rounds` and `bounds` are fixed.
+    pub(super) fn json(&self) -> Value {
+        let mut throughput = Map::new();
+        let mut loads = Map::new();
+        for (load, (name, ..)) in self.throughput.iter().zip(LOADS) {
+            let ([tcp, tls, tunnel], [ratio_tcp, ratio_tls], [client, gateway]) =
+                (load.rates(), load.ratios(), load.cpu());
+            throughput.insert(
+                name.to_owned(),
+                json!({
+                    "mbps": round(tunnel), "ratio_tls": round(ratio_tls), "ratio_tcp": round(ratio_tcp),
+                    "tls_mbps": round(tls), "tcp_mbps": round(tcp),
+                }),
+            );
+            loads.insert(name.to_owned(), json!({ "client": round(client), "gateway": round(gateway) }));
+        }
+        let [client, gateway] = self.throughput.first().map(Throughput::cpu).unwrap_or_default();
+        let [client_kib, gateway_kib] = self.per_tunnel();
+        let resident = |memory: &Memory| json!({ "tunnels": memory.tunnels, "client_kib": memory.client, "gateway_kib": memory.gateway });
+        let revocation = &self.revocation;
+        json!({
+            "machine": self.machine,
+            "rounds": self.rounds,
+            "throughput": throughput,
+            "cpu": { "client": round(client), "gateway": round(gateway), "loads": loads },
+            "tunnel": {
+                "p50_us": round(self.tunnel.openings.percentile(50)), "p99_us": round(self.tunnel.openings.percentile(99)),
+                "per_s": round(median(&self.tunnel.rates)),
+                "forward_p50_us": round(self.forward.percentile(50)), "forward_p99_us": round(self.forward.percentile(99)),
+            },
+            "ping": pair(&self.tunnel.pings),
+            "memory": {
+                "client_kib": round(client_kib), "gateway_kib": round(gateway_kib),
+                "resident": self.memory.iter().map(resident).collect::<Vec<_>>(),
+            },
+            "revocation": {
+                "p50_ms": round(revocation.end.percentile(50) / 1e3), "p99_ms": round(revocation.end.percentile(99) / 1e3),
+                "max_ms": round(revocation.end.percentile(100) / 1e3),
+                "last_byte_max_ms": round(revocation.last_byte.percentile(100) / 1e3),
+                "answer_p50_ms": round(revocation.answer.percentile(50) / 1e3),
+                "tunnels": revocation.ended, "resets": revocation.resets,
+            },
+            "bounds": { "tcp": small(&self.tcp), "tls": small(&self.tls) },
+        })
+    }
+
+    /// A table that a person reads.
+    pub(super) fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: std::fmt::Arguments<'_>| {
+            // writing to a String does not fail
+            let _ = text.write_fmt(words);
+            text.push('\n');
+        };
+        line(format_args!(
+            "\nthroughput, 10^6 bytes/s     TCP      TLS   tunnel   of TLS   of TCP   CPU s/GiB client + gateway"
+        ));
+        for (load, (name, ..)) in self.throughput.iter().zip(LOADS) {
+            let ([tcp, tls, tunnel], [of_tcp, of_tls], [client, gateway]) = (load.rates(), load.ratios(), load.cpu());
+            let name = name
+                .replace('_', ", ")
+                .replace(", 16", ", 16 streams")
+                .replace(", 1", ", 1 stream")
+                .replace("stream6 streams", "6 streams");
+            line(format_args!(
+                "  {name:<22}{tcp:>8.0} {tls:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2}   {client:.2} + {gateway:.2}"
+            ));
+        }
+        let both = |times: &Times| format!("{:.0} / {:.0}", times.percentile(50), times.percentile(99));
+        line(format_args!(
+            "\nsmall things                  TCP            TLS            tunnel         tunnel / TCP at p50"
+        ));
+        for (name, of) in [
+            ("new, µs p50 / p99", (|small| &small.openings) as fn(&Small) -> &Times),
+            ("64 B ping, µs p50 / p99", |small| &small.pings),
+        ] {
+            let [tcp, tls, tunnel] = [&self.tcp, &self.tls, &self.tunnel].map(of);
+            let ratio = tunnel.percentile(50) / tcp.percentile(50);
+            line(format_args!("  {name:<26}  {:<14} {:<14} {:<14} {ratio:.1}", both(tcp), both(tls), both(tunnel)));
+        }
+        let rates = [&self.tcp, &self.tls, &self.tunnel].map(|small| median(&small.rates));
+        line(format_args!(
+            "  {:<26}  {:<14.0} {:<14.0} {:<14.0}",
+            "opened and closed per s", rates[0], rates[1], rates[2]
+        ));
+        line(format_args!("  new by `ztsa connect`, µs p50 / p99                       {}", both(&self.forward)));
+        line(format_args!("\nresident memory            client KiB   gateway KiB"));
+        for memory in &self.memory {
+            line(format_args!(
+                "  {:>6} idle tunnels      {:>10.0}    {:>10.0}",
+                memory.tunnels, memory.client, memory.gateway
+            ));
+        }
+        let [client, gateway] = self.per_tunnel();
+        line(format_args!(
+            "  each                     {client:>10.1}    {gateway:>10.1}   together {:.1}",
+            client + gateway
+        ));
+        let seen = &self.revocation;
+        line(format_args!(
+            "\nrevocation: {} tunnels ended {:.1} ms (p50), {:.1} ms (p99), {:.1} ms (the last) after the call; {} saw a reset",
+            seen.ended,
+            seen.end.percentile(50) / 1e3,
+            seen.end.percentile(99) / 1e3,
+            seen.end.percentile(100) / 1e3,
+            seen.resets,
+        ));
+        text
+    }
+}
+
+fn small(small: &Small) -> Value {
+    json!({
+        "open_p50_us": round(small.openings.percentile(50)), "open_p99_us": round(small.openings.percentile(99)),
+        "per_s": round(median(&small.rates)), "ping": pair(&small.pings),
+    })
+}
+
+fn pair(times: &Times) -> Value {
+    json!({ "p50_us": round(times.percentile(50)), "p99_us": round(times.percentile(99)) })
+}
+
+/// Three places are more than the noise leaves.
+fn round(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
