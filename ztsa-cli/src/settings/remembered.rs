@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ExtraRoots;
 
-const FILE: &str = "gateway.json";
+const FILE: &str = "profile.json";
 const ROOTS: &str = "ca.pem";
 
 /// What the last login was given.

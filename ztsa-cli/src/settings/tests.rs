@@ -99,7 +99,7 @@ fn a_torn_memory_counts_as_none() {
     let home = Home::new("torn");
     let dir = home.0.join("profiles/default");
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("gateway.json"), "{\"gateway\": \"htt").unwrap();
+    std::fs::write(dir.join("profile.json"), "{\"gateway\": \"htt").unwrap();
     let settings = Settings::resolve(&home.flags(), &Environment::default()).unwrap();
     assert!(settings.gateway.is_none());
 }
