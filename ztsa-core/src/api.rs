@@ -16,7 +16,7 @@ use ztsa_proto::{
     grant::{GrantRequest, GrantResponse, TicketRequest, TicketResponse},
     metadata::ResourceMetadata,
     name::AppName,
-    posture::{MEDIA_TYPE, Report},
+    posture::{MEDIA_TYPE, Report, sign},
     problem::Problem,
     session::SessionInfo,
     why::WhyResponse,
@@ -130,10 +130,11 @@ impl Api {
     /// Dropping the future may leave a report that was received.
     pub async fn report_posture(&self) -> Result<(), ApiError> {
         let metadata = self.tokens.metadata().await?;
-        let (key, config, now) = (self.tokens.key(), self.tokens.config(), self.tokens.now());
-        let signed = posture::signed(&*key, &metadata.ztsa.posture, config, &metadata.resource, now).await;
-        let signed = signed.map_err(HttpError::Sign).map_err(ApiError::Http)?;
         let url = metadata.ztsa.posture_endpoint.as_str();
+        let report = self.posture().await?;
+        let nonce = self.tokens.http().nonce(url);
+        let signed = sign(&*self.tokens.key(), &report, &metadata.resource, nonce.as_deref(), self.tokens.now());
+        let signed = signed.map_err(HttpError::Sign).map_err(ApiError::Http)?;
         self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed)).await.map(|_| ())
     }
 

@@ -16,12 +16,10 @@ use std::{
 
 use serde_json::Value;
 use ztsa_proto::{
-    jws::{SignError, Signer, random_id},
-    posture::{Assurance, Check, ClientInfo, Os, Privilege, Reason, Report, State, sign},
+    jws::random_id,
+    posture::{Assurance, Check, ClientInfo, Os, Privilege, Reason, Report, State},
     time::UnixTime,
 };
-
-use crate::config::Config;
 
 /// How long a collection may take before the rest is reported as unknown.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -151,18 +149,6 @@ pub fn collect(wanted: &[String], sys: &Sys, name: &str, now: UnixTime) -> Repor
         }
     }
     report(os, checks, name)
-}
-
-/// Makes a report off the runtime's threads, and signs it with the device key for one gateway.
-pub(crate) async fn signed(
-    key: &dyn Signer,
-    wanted: &[String],
-    config: &Config,
-    audience: &str,
-    now: UnixTime,
-) -> Result<String, SignError> {
-    let report = collect_within(wanted, &config.name, now).await;
-    sign(key, &report, audience, None, now)
 }
 
 /// Makes a report of this machine off the runtime's threads; what takes longer than four seconds is unknown.

@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub token: Option<&'a Secret<String>>,
     /// A bound token in the body, which the proof names too (`ath`).
     pub proved_token: Option<&'a Secret<String>>,
+    /// Sends the request once, whatever is learned from the answer: for a body that has to be made anew.
+    pub once: bool,
     /// What is accepted as an answer.
     pub accept: &'static str,
 }
@@ -52,6 +54,7 @@ impl<'a> Request<'a> {
             signer: None,
             token: None,
             proved_token: None,
+            once: false,
             accept: "application/json",
         }
     }

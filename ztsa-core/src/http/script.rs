@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -135,7 +136,7 @@ async fn one(mut stream: TcpStream, log: &Mutex<Vec<Received>>, answer: &(dyn Fn
         Reply::Answer { status, headers, body } => {
             let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
             for (name, value) in headers {
-                head.push_str(&format!("{name}: {value}\r\n"));
+                let _ = write!(head, "{name}: {value}\r\n");
             }
             let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes()).await;
             let _ = stream.shutdown().await;

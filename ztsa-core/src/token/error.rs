@@ -89,7 +89,8 @@ impl TokenError {
             Self::Gateway(error) | Self::Issuer(error) => error.is_temporary(),
             Self::Discovery(error) => !matches!(error.retry(), Retry::Never),
             Self::Busy { .. } | Self::Store(_) | Self::IssuerRefused { .. } => true,
-            Self::LoginRequired(_) | Self::Denied(_) | Self::Key(_) => false,
+            Self::Denied(problem) => problem.status >= 500,
+            Self::LoginRequired(_) | Self::Key(_) => false,
         }
     }
 

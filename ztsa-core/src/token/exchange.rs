@@ -5,7 +5,9 @@ use serde::Deserialize;
 use ztsa_proto::{
     jws::SignError,
     metadata::ResourceMetadata,
+    posture::sign,
     problem::{self, Problem, Retry},
+    secret::Secret,
     session::{ACCESS_TOKEN, OAuthError, TOKEN_EXCHANGE, TokenResponse},
     time::UnixTime,
 };
@@ -31,6 +33,9 @@ pub(super) enum ExchangeError {
     Sign(SignError),
 }
 
+/// How often one exchange is tried, while each try brings a nonce or a clock that the one before did not have.
+const TRIES: u32 = 3;
+
 /// Asks for a session; `previous` is the one to go on with.
 pub(super) async fn exchange(
     tokens: &Tokens,
@@ -38,41 +43,67 @@ pub(super) async fn exchange(
     credentials: &Credentials,
     previous: Option<&SessionToken>,
 ) -> Result<SessionToken, ExchangeError> {
-    let endpoint = metadata.ztsa.token_endpoint.as_str();
-    let key = tokens.key();
+    let (endpoint, http) = (metadata.ztsa.token_endpoint.as_str(), tokens.http());
     let device = tokens.device();
     let previous = previous.filter(|session| session.info.device.id == device);
     let report = match metadata.ztsa.posture.as_slice() {
         [] => None,
-        wanted => Some(posture::signed(&*key, wanted, &tokens.inner.config, &metadata.resource, tokens.now()).await?),
+        wanted => Some(posture::collect_within(wanted, &tokens.config().name, tokens.now()).await),
     };
-    let id_token = credentials.id_token.as_ref().filter(|token| {
-        previous.is_none()
-            || ends(token.expose()).is_some_and(|end| tokens.http().now(&credentials.token_endpoint) < end)
-    });
+    for tries in 1.. {
+        let known = (http.nonce(endpoint), http.offset(endpoint));
+        let signed = report
+            .as_ref()
+            .map(|report| sign(&*tokens.key(), report, &metadata.resource, known.0.as_deref(), http.now(endpoint)));
+        let response = send(tokens, endpoint, credentials, previous, signed.transpose()?.as_deref()).await?;
+        if response.status.is_success() {
+            return read(&response, http, endpoint);
+        }
+        // The report and the proof hold the nonce and the time: both are made anew with what was learned.
+        let learned = known != (http.nonce(endpoint), http.offset(endpoint));
+        if tries == TRIES || !learned || !concerns_time(&response) {
+            return Err(judge(&response));
+        }
+    }
+    Err(ExchangeError::Http(HttpError::Timeout { host: endpoint.to_owned(), connected: true }))
+}
+
+async fn send(
+    tokens: &Tokens,
+    endpoint: &str,
+    credentials: &Credentials,
+    previous: Option<&SessionToken>,
+    report: Option<&str>,
+) -> Result<Response, ExchangeError> {
     let mut fields = vec![
         ("grant_type", TOKEN_EXCHANGE),
         ("subject_token", credentials.access_token.expose().as_str()),
         ("subject_token_type", ACCESS_TOKEN),
     ];
-    if let Some(token) = id_token {
+    // A session that goes on is known to the gateway: an ID token that has ended would only be in the way.
+    let now = tokens.http().now(&credentials.token_endpoint);
+    let shown = |token: &&Secret<String>| previous.is_none() || ends(token.expose()).is_some_and(|end| now < end);
+    if let Some(token) = credentials.id_token.as_ref().filter(shown) {
         fields.push(("id_token", token.expose()));
     }
-    if let Some(report) = &report {
+    if let Some(report) = report {
         fields.push(("posture", report));
     }
     if let Some(session) = previous {
         fields.push(("session", session.info.session.as_str()));
     }
+    let key = tokens.key();
     let mut request = Request::post(endpoint, Body::Form(&fields)).signed(&*key);
+    request.once = true;
     if credentials.bound {
         request.proved_token = Some(&credentials.access_token);
     }
-    let response = tokens.http().send(&request).await.map_err(ExchangeError::Http)?;
-    if !response.status.is_success() {
-        return Err(judge(&response));
-    }
-    read(&response, tokens.http(), endpoint)
+    tokens.http().send(&request).await.map_err(ExchangeError::Http)
+}
+
+fn concerns_time(response: &Response) -> bool {
+    let error = OAuthError::from_json(&response.body).map(|error| error.error).unwrap_or_default();
+    matches!(error.as_str(), "use_dpop_nonce" | "invalid_dpop_proof")
 }
 
 fn read(response: &Response, http: &Http, endpoint: &str) -> Result<SessionToken, ExchangeError> {
@@ -91,26 +122,23 @@ fn read(response: &Response, http: &Http, endpoint: &str) -> Result<SessionToken
 
 /// Sorts a refusal. Only a well-formed one counts; a page from in between is no refusal.
 fn judge(response: &Response) -> ExchangeError {
-    let unexpected = || ExchangeError::Http(HttpError::Unexpected(response.seen()));
     let status = response.status.as_u16();
-    let Some(error) = OAuthError::from_json(&response.body) else {
-        return match Problem::from_json(&response.body) {
-            Ok(problem) if status < 500 => sort(problem, ""),
-            _ => unexpected(),
-        };
+    let error = OAuthError::from_json(&response.body);
+    let problem = match &error {
+        Some(error) => error.problem.clone(),
+        None => Problem::from_json(&response.body).ok(),
     };
-    let said = error.error_description.clone().unwrap_or_default();
-    match error.problem {
-        Some(problem) if status < 500 && status != 429 => sort(problem, &error.error),
-        None if status < 500 && status != 429 => {
+    match (problem, error) {
+        (Some(problem), error) => sort(problem, error.as_ref().map_or("", |error| &error.error)),
+        (None, Some(error)) if status < 500 && status != 429 => {
             let code = match error.error.as_str() {
                 "invalid_grant" | "invalid_token" => "auth.expired",
                 "invalid_dpop_proof" | "use_dpop_nonce" => "auth.proof",
                 _ => "request.invalid",
             };
-            sort(problem::new(code).with_detail(if said.is_empty() { error.error.clone() } else { said }), &error.error)
+            sort(problem::new(code).with_detail(error.to_string()), &error.error)
         }
-        _ => unexpected(),
+        _ => ExchangeError::Http(HttpError::Unexpected(response.seen())),
     }
 }
 

@@ -182,6 +182,39 @@ async fn an_access_token_that_ended_early_is_refreshed_once() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_decide_says_why_and_signs_nobody_out() {
+    let stage = Stage::new().await;
+    let tokens = stage.process().await;
+    stage.sign_in(&tokens).await.unwrap();
+    stage.exchange(|_| {
+        let mut body = serde_json::to_value(ztsa_proto::problem::new("auth.issuer")).unwrap();
+        body["error"] = json!("temporarily_unavailable");
+        Some(Reply::json(503, &body))
+    });
+    stage.advance(200);
+    assert_eq!(tokens.session().await.unwrap().token.expose(), "session-1");
+    stage.advance(200);
+    let error = tokens.session().await.unwrap_err();
+    assert_eq!((error.is_temporary(), error.problem().unwrap().code.as_str()), (true, "auth.issuer"));
+}
+
+#[tokio::test]
+async fn a_stale_nonce_is_replaced_in_the_proof_and_in_the_report() {
+    let stage = Stage::new().await;
+    stage.demand_nonce("n-1");
+    let tokens = stage.process().await;
+    stage.sign_in(&tokens).await.unwrap();
+    stage.demand_nonce("n-2");
+    stage.advance(301);
+    tokens.session().await.unwrap();
+    let last = stage.last("/ztsa/v1/token");
+    let report = last.field("posture").unwrap();
+    let claims: serde_json::Value = ztsa_proto::jws::Compact::parse(&report).unwrap().claims().unwrap();
+    assert_eq!((&claims["eat_nonce"], &last.proof()["nonce"]), (&json!("n-2"), &json!("n-2")));
+    assert_eq!(stage.count("/ztsa/v1/token"), 4, "one refusal for each new nonce");
+}
+
+#[tokio::test]
 async fn a_rejected_session_is_replaced() {
     let stage = Stage::new().await;
     let tokens = stage.process().await;
