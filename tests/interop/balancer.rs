@@ -26,5 +26,10 @@ fn psql_queries_through_haproxy_and_the_gateway() {
     end(login);
     let mut psql = home.ztsa(&["connect", "orders", "--", "psql", "-U", "app", "-d", "postgres", "-Atc"]);
     assert_eq!(finish(psql.arg("select count(*) from generate_series(1, 100000)")).ok(), "100000\n");
-    assert!(balancer.log().contains("CONNECT"), "nothing went through HAProxy:\n{}", balancer.log());
+    // an extended CONNECT is an upgrade to HAProxy
+    let log = balancer.log();
+    assert!(
+        log.contains(" 101 ") && log.contains("/.well-known/masque/tcp/orders/"),
+        "HAProxy carried no tunnel:\n{log}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::gateway::{App, Gateway};
 use crate::home::Home;
-use crate::process::finish;
+use crate::process::{PATIENCE, finish, until};
 use crate::program::certificate::Authority;
 use crate::program::postgres::{HOST, Postgres};
 
@@ -75,7 +75,7 @@ fn psql_sees_a_broken_connection_and_the_person_the_reason_when_access_is_revoke
     let mut waiting =
         road.home.start(&[&["connect", "orders", "--", "psql", "-c", "select pg_sleep(600)"], &AS_APP[..]].concat());
     let audit = || road.gateway.audit().contains("orders").then_some(());
-    crate::process::until("the tunnel in the audit log", crate::process::PATIENCE, audit);
+    until("the tunnel in the audit log", PATIENCE, audit);
     road.gateway.admin(&["risk", "set", "alice", "95", "--reason", "laptop reported stolen"]).ok();
     let status = waiting.ended();
     assert!(!status.success(), "psql ended with {status}");

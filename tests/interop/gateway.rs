@@ -25,7 +25,7 @@ pub struct Gateway {
     pub url: String,
     pub ca: PathBuf,
     admin: PathBuf,
-    process: Process,
+    _process: Process,
     folder: Folder,
 }
 
@@ -43,16 +43,14 @@ impl Gateway {
         let ready: Value = serde_json::from_str(&ready).unwrap_or_else(|error| panic!("{ready}: {error}"));
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("no {key:?} in {ready}")).to_owned();
         let url = text("gateway");
-        Self { url, ca: text("ca_file").into(), admin: text("admin").into(), process, folder }
+        Self { url, ca: text("ca_file").into(), admin: text("admin").into(), _process: process, folder }
     }
 
-    /// Starts `ztsa-gateway run` in front of somebody else's issuer.
-    ///
-    /// `public` is the port that clients know, where a balancer listens on it, else the gateway's own.
+    /// Starts `ztsa-gateway run` behind somebody else's issuer.
     pub fn run(apps: &[App], authority: &Authority, issuer: &Issuer) -> Self {
         let folder = Folder::new("gateway");
         let port = issuer.port;
-        let (cert, key) = authority.sign("gateway", "IP:127.0.0.1");
+        let (cert, key) = authority.sign("gateway", "IP:127.0.0.1,DNS:gateway");
         folder.write("policies/interop.cedar", POLICY);
         let config = format!(
             "public_url = \"{}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
@@ -77,7 +75,7 @@ impl Gateway {
             url: issuer.audience.to_owned(),
             ca: authority.file(),
             admin: folder.join("admin.sock"),
-            process,
+            _process: process,
             folder,
         }
     }
@@ -85,11 +83,6 @@ impl Gateway {
     /// Runs one of the administrator's commands.
     pub fn admin(&self, arguments: &[&str]) -> Outcome {
         finish(command(ours("ztsa-gateway")).args(arguments).arg("--admin").arg(&self.admin))
-    }
-
-    /// What the gateway has written: its log.
-    pub fn log(&self) -> String {
-        self.process.log()
     }
 
     /// The lines of the audit log so far.

@@ -35,7 +35,7 @@ fn config(port: u16, gateway: u16, bundle: &Path, ca: &Path) -> String {
         "global\n  log stdout format raw local0\n\
          defaults\n  mode http\n  log global\n  option httplog\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout tunnel 1h\n\
          frontend tls\n  bind 127.0.0.1:{port} ssl crt {} alpn h2,http/1.1\n  default_backend gateway\n\
-         backend gateway\n  server one 127.0.0.1:{gateway} ssl alpn h2 verify required ca-file {} verifyhost 127.0.0.1\n",
+         backend gateway\n  server one 127.0.0.1:{gateway} ssl alpn h2 verify required ca-file {} verifyhost gateway\n",
         bundle.display(),
         ca.display(),
     )
