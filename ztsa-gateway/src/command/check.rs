@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "check-args")]
 pub(crate) struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "gateway.toml")]

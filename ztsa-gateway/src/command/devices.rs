@@ -9,6 +9,7 @@ use super::output::{changed, count, line, list, person, table, text, time, tunne
 use super::socket;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "devices-args")]
 pub(crate) struct Args {
     #[command(flatten)]
     socket: socket::Args,

@@ -16,6 +16,7 @@ use super::output::{changed, line, list, text};
 use super::socket;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "policy-args")]
 pub(crate) struct Args {
     #[command(flatten)]
     socket: socket::Args,

@@ -10,6 +10,7 @@ use super::output::{changed, line, list, person, table, text, time};
 use super::socket;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "risk-args")]
 pub(crate) struct Args {
     #[command(flatten)]
     socket: socket::Args,

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::output;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "run-args")]
 pub(crate) struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "gateway.toml")]

@@ -9,6 +9,7 @@ use super::output::{count, line, list, person, table, text, time, tunnel_count};
 use super::socket;
 
 #[derive(Debug, clap::Args)]
+#[group(id = "sessions-args")]
 pub(crate) struct Args {
     #[command(flatten)]
     socket: socket::Args,
