@@ -1,7 +1,7 @@
 //! The real programs that the tests talk to: found, or installed, or named in the failure.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{self, Failure};
@@ -58,15 +58,19 @@ const PROGRAMS: &[Program] = &[
 /// # Errors
 /// What could not be installed, with what a person can do: no test is ever left out for want of a program.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<(), Failure> {
-    debian()?;
+    install(&PROGRAMS.iter().map(|program| program.package).collect::<Vec<_>>())?;
     oidc_provider(workspace)?;
     cargo_deny(workspace)
 }
 
-fn debian() -> Result<(), Failure> {
-    let missing = missing_packages();
+/// Installs those of these Debian packages whose programs are not here.
+///
+/// # Errors
+/// What could not be installed, with what a person can do.
+pub(crate) fn install(wanted: &[&str]) -> Result<(), Failure> {
+    let missing = missing(wanted);
     if missing.is_empty() {
-        println!("    all {} programs are installed", PROGRAMS.len());
+        println!("    all {} programs are installed", wanted.len());
         return Ok(());
     }
     println!("    installing by apt-get: {}", missing.join(" "));
@@ -83,17 +87,26 @@ fn debian() -> Result<(), Failure> {
     });
     drop(quiet);
     installed.map_err(|failure| by_hand(&failure.to_string()))?;
-    match missing_packages().as_slice() {
+    match self::missing(wanted).as_slice() {
         [] => Ok(()),
         left => Err(Failure::Wrong(format!("installed, and yet not found: {}", left.join(" ")))),
     }
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    let mut packages: Vec<_> =
-        PROGRAMS.iter().filter(|program| !program.found.is_here()).map(|program| program.package).collect();
+/// Names those of these Debian packages whose programs are not here.
+pub(crate) fn missing(wanted: &[&str]) -> Vec<&'static str> {
+    let asked = PROGRAMS.iter().filter(|program| wanted.contains(&program.package));
+    let mut packages: Vec<_> = asked.filter(|program| !program.found.is_here()).map(|program| program.package).collect();
     packages.dedup();
     packages
+}
+
+/// Finds a program of the newest PostgreSQL server: Debian keeps them out of PATH.
+pub(crate) fn postgres(name: &str) -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<_> = versions.map(|v| v.path().join("bin").join(name)).filter(|path| path.is_file()).collect();
+    found.sort();
+    found.pop().or_else(|| command::find(name))
 }
 
 impl Found {
@@ -104,12 +117,7 @@ impl Found {
             Self::Python(module) => {
                 command::succeeds(Command::new("/usr/bin/python3").args(["-c", &format!("import {module}")]))
             }
-            Self::Postgres(name) => {
-                command::find(name).is_some()
-                    || fs::read_dir("/usr/lib/postgresql").is_ok_and(|versions| {
-                        versions.flatten().any(|version| version.path().join("bin").join(name).is_file())
-                    })
-            }
+            Self::Postgres(name) => postgres(name).is_some(),
         }
     }
 }
