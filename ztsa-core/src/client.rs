@@ -2,17 +2,16 @@
 //!
 //! Modules, each naming only those above it: `error` (why something did not work), `refusal` (every failure as a problem
 //! document), `directory` (the apps, remembered), `keeper` (what runs in the background), `link` (opens apps for the
-//! listeners), `stream` (an app as a byte stream), `builder`.
+//! listeners), `stream` (an app as a byte stream), `builder`, `serve` (apps on
+//! local ports and pipes).
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use ztsa_proto::app::{AppInfo, AppList};
 use ztsa_proto::grant::{GrantRequest, GrantResponse, TicketRequest, TicketResponse};
 use ztsa_proto::name::{AppName, Destination, HostName};
 use ztsa_proto::posture::Report;
 use ztsa_proto::problem;
-use ztsa_proto::secret::Secret;
 use ztsa_proto::session::SessionInfo;
 use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::WhyResponse;
@@ -22,11 +21,7 @@ use crate::config::Config;
 use crate::http::Http;
 use crate::listener::dial::Dial;
 use crate::listener::event::{Events, Reporter, Way};
-use crate::listener::forward::Forward;
-use crate::listener::listen::{Listen, ListenError};
 use crate::listener::pac;
-use crate::listener::proxy::Proxy;
-use crate::listener::stdio::{self, Carried, StdioError};
 use crate::login::Login;
 use crate::store::Store;
 use crate::token::{LoginOptions, Logout, SessionToken, SignInError, Status, TokenError, Tokens};
@@ -45,6 +40,8 @@ mod link;
 mod stream;
 
 mod builder;
+
+mod serve;
 
 pub use self::builder::Builder;
 pub use self::error::{BuildError, ConnectError, Error, ErrorKind, ForwardError};
@@ -282,87 +279,6 @@ impl Client {
         }
     }
 
-    /// Serves one app on a local port: `127.0.0.1:5432`, `0` for a free one, or [`Listen`].
-    ///
-    /// # Errors
-    /// [`ForwardError::Listen`] names who holds a port that is taken.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    pub async fn forward<L>(&self, name: &str, listen: L) -> Result<Forward, ForwardError>
-    where
-        L: TryInto<Listen>,
-        L::Error: Into<ListenError>,
-    {
-        let listen = listen.try_into().map_err(|error| ForwardError::Listen(error.into()))?;
-        let to = self.destination(name).await.map_err(ForwardError::Destination)?;
-        let listener = listen.bind().map_err(ForwardError::Listen)?;
-        self.inner.keeper.follow();
-        Ok(Forward::spawn(listener, to, self.link(), self.inner.reporter.clone()))
-    }
-
-    /// Serves one app where its configuration or its name says: its local port, else one derived from its name, the
-    /// same every time.
-    ///
-    /// # Errors
-    /// [`ForwardError::Listen`] names who holds a port that is taken.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    pub async fn forward_at_home(&self, app: &AppName) -> Result<Forward, ForwardError> {
-        let found = self.app(&HostName::from(app)).await.map_err(ConnectError::from);
-        let port = found.map_err(ForwardError::Destination)?.and_then(|app| app.local_port);
-        let listen = port.map_or_else(|| Listen::derived(app), Listen::Loopback);
-        self.forward(app.as_str(), listen).await
-    }
-
-    /// Serves every app on one local port, by SOCKS5, SOCKS4a, HTTP CONNECT and plain HTTP.
-    ///
-    /// # Errors
-    /// [`ListenError::Taken`] names who holds a port that is taken.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    #[expect(clippy::unused_async, reason = "it binds, as every start does; that it needs no wait is not a promise")]
-    pub async fn proxy<L>(&self, listen: L) -> Result<Proxy, ListenError>
-    where
-        L: TryInto<Listen>,
-        L::Error: Into<ListenError>,
-    {
-        self.serve_proxy(listen.try_into().map_err(Into::into)?, None)
-    }
-
-    /// Serves as [`Client::proxy`] does, to programs that know a password (any user name).
-    ///
-    /// # Errors
-    /// [`ListenError::Taken`] names who holds a port that is taken.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    #[expect(clippy::unused_async, reason = "it binds, as every start does; that it needs no wait is not a promise")]
-    pub async fn proxy_with_password<L>(&self, listen: L, password: Secret<String>) -> Result<Proxy, ListenError>
-    where
-        L: TryInto<Listen>,
-        L::Error: Into<ListenError>,
-    {
-        self.serve_proxy(listen.try_into().map_err(Into::into)?, Some(password))
-    }
-
-    /// Carries bytes between an app and a pair of streams, until both directions have ended.
-    ///
-    /// # Errors
-    /// [`StdioError`]: anything but the orderly end of both directions.
-    ///
-    /// # Cancel safety
-    /// Dropping the future resets the connection to the app.
-    pub async fn stdio<R, W>(&self, to: &Destination, input: R, output: W) -> Result<Carried, StdioError>
-    where
-        R: AsyncRead + Unpin + Send,
-        W: AsyncWrite + Unpin + Send,
-    {
-        stdio::carry(&self.link(), to, &self.inner.reporter, input, output).await
-    }
-
     /// Receives what happens from now on, here and at the gateway.
     pub fn events(&self) -> Events {
         self.inner.keeper.follow();
@@ -391,12 +307,6 @@ impl Client {
     async fn app(&self, host: &HostName) -> Result<Option<AppInfo>, ApiError> {
         let apps = self.inner.directory.recent().await?;
         Ok(pac::app_of(&apps, host).cloned())
-    }
-
-    fn serve_proxy(&self, listen: Listen, password: Option<Secret<String>>) -> Result<Proxy, ListenError> {
-        let listener = listen.bind()?;
-        self.inner.keeper.follow();
-        Ok(Proxy::spawn(listener, password, self.link(), self.inner.reporter.clone()))
     }
 
     fn link(&self) -> Link {

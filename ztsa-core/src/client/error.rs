@@ -210,7 +210,7 @@ impl Error {
         }
         match (self, self.retry()) {
             (Self::Build(BuildError::Store(_)) | Self::Listen(_) | Self::Stdio(_), _) => ErrorKind::Local,
-            (Self::Build(_), _) | (Self::Connect(ConnectError::Name(_)), _) => ErrorKind::Usage,
+            (Self::Build(_) | Self::Connect(ConnectError::Name(_)), _) => ErrorKind::Usage,
             (_, Retry::AfterLogin | Retry::AfterStepUp) => ErrorKind::Login,
             _ => ErrorKind::Unreachable,
         }

@@ -58,19 +58,6 @@ impl<S: AsyncRead + Unpin> Intake<S> {
         self.ahead.reserve(CHUNK);
         self.stream.read_buf(&mut self.ahead).await
     }
-
-    /// Waits until `count` bytes are buffered.
-    ///
-    /// # Errors
-    /// `UnexpectedEof` when the peer ends before.
-    pub(crate) async fn at_least(&mut self, count: usize) -> io::Result<()> {
-        while self.ahead.len() < count {
-            if self.more().await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Intake<S> {
@@ -145,20 +132,12 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(64);
         near.write_all(b"headtail").await.unwrap();
         let mut intake = Intake::new(far);
-        intake.at_least(4).await.unwrap();
+        assert_eq!(intake.more().await.unwrap(), 8);
+        assert_eq!(intake.buffered(), b"headtail");
         let mut head = [0; 4];
         intake.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"head");
         assert_eq!(intake.into_parts().1, "tail");
-    }
-
-    #[tokio::test]
-    async fn an_end_before_the_wanted_bytes_is_an_error() {
-        let (mut near, far) = tokio::io::duplex(64);
-        near.write_all(b"he").await.unwrap();
-        drop(near);
-        let error = Intake::new(far).at_least(4).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]

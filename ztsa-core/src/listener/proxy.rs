@@ -103,9 +103,12 @@ impl<D: Dial> Desk<D> {
     }
 
     async fn socks5(&self, stream: TcpStream, turn: OwnedSemaphorePermit) {
+        let peer = stream.peer_addr().ok();
         let mut local = Local::new(stream);
         let asked = timeout(HANDSHAKE, socks5::ask(Intake::new(&mut local.stream), self.password.as_ref())).await;
-        let Some(asked) = self.understood(asked.ok()) else { return local.dismiss().await };
+        let Some(asked) = asked.ok().and_then(|asked| self.understood(peer, asked)) else {
+            return local.dismiss().await;
+        };
         let to = asked.to.clone();
         let opened = dial::open(&self.dial, &to, Way::Socks5, PATIENCE).await;
         drop(turn);
@@ -127,9 +130,12 @@ impl<D: Dial> Desk<D> {
     }
 
     async fn socks4(&self, stream: TcpStream, turn: OwnedSemaphorePermit) {
+        let peer = stream.peer_addr().ok();
         let mut local = Local::new(stream);
         let asked = timeout(HANDSHAKE, socks4::ask(Intake::new(&mut local.stream), self.password.is_some())).await;
-        let Some(asked) = self.understood(asked.ok()) else { return local.dismiss().await };
+        let Some(asked) = asked.ok().and_then(|asked| self.understood(peer, asked)) else {
+            return local.dismiss().await;
+        };
         let to = asked.to.clone();
         let opened = dial::open(&self.dial, &to, Way::Socks4, PATIENCE).await;
         drop(turn);
@@ -150,12 +156,14 @@ impl<D: Dial> Desk<D> {
         }
     }
 
-    /// Tells why a conversation led nowhere; `None` for the time that ran out.
-    fn understood<T>(&self, asked: Option<Result<T, SocksError>>) -> Option<T> {
-        match asked? {
-            Ok(asked) => Some(asked),
-            Err(error) => {
-                tracing::debug!(%error, "a SOCKS conversation led nowhere");
+    /// Tells why a conversation led nowhere.
+    fn understood<T>(&self, peer: Option<SocketAddr>, asked: Result<T, SocksError>) -> Option<T> {
+        match (asked, peer) {
+            (Ok(asked), _) => Some(asked),
+            // nothing was asked for: browsers open connections ahead and drop them
+            (Err(SocksError::Broken(_)), _) | (Err(_), None) => None,
+            (Err(error), Some(peer)) => {
+                self.reporter.rejected(peer, &error.to_string());
                 None
             }
         }

@@ -83,11 +83,12 @@ fn parse(bytes: &[u8]) -> Result<Option<(Destination, usize)>, SocksError> {
     if version != FIRST_BYTE {
         return Err(SocksError::Broken(format!("version {version}")));
     }
-    let Some((_user, rest)) = text(rest)? else { return Ok(None) };
+    let Some(user) = text(rest)? else { return Ok(None) };
+    let rest = user.rest;
     let address = Ipv4Addr::new(a, b, c, d);
     let named = [a, b, c] == [0, 0, 0] && d != 0;
     let (host, rest) = if named {
-        let Some((name, rest)) = text(rest)? else { return Ok(None) };
+        let Some(Text { bytes: name, rest }) = text(rest)? else { return Ok(None) };
         let name = std::str::from_utf8(name).map_err(|_| SocksError::Broken("the name is not text".to_owned()))?;
         (name.parse(), rest)
     } else {
@@ -102,13 +103,19 @@ fn parse(bytes: &[u8]) -> Result<Option<(Destination, usize)>, SocksError> {
     Ok(Some((to, bytes.len() - rest.len())))
 }
 
+/// A text that ends with a zero byte, and what stands behind it.
+struct Text<'a> {
+    bytes: &'a [u8],
+    rest: &'a [u8],
+}
+
 /// Reads a text that ends with a zero byte; `None` when the end has not arrived.
-fn text(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, SocksError> {
+fn text(bytes: &[u8]) -> Result<Option<Text<'_>>, SocksError> {
     let end = bytes.iter().position(|byte| *byte == 0);
     if end.unwrap_or(bytes.len()) > LONGEST {
         return Err(SocksError::Broken("a text of more than 255 bytes".to_owned()));
     }
-    Ok(end.and_then(|end| Some((bytes.get(..end)?, bytes.get(end + 1..)?))))
+    Ok(end.and_then(|end| Some(Text { bytes: bytes.get(..end)?, rest: bytes.get(end + 1..)? })))
 }
 
 #[cfg(test)]

@@ -103,8 +103,8 @@ where
     let mut open = reporter.opened(to.clone(), Way::Stdio);
     let traffic = open.traffic.clone();
     let app_ended = AtomicBool::new(false);
-    let mut reader = Input { input, app_ended: &app_ended, idle: None };
-    let mut writer = Output { output: &mut output, app_ended: &app_ended };
+    let mut reader = Input { reader: input, app_ended: &app_ended, idle: None };
+    let mut writer = Output { writer: &mut output, app_ended: &app_ended };
     let mut notify = |notice: &Notice| open.notice(notice);
     let end = tunnel.carry(&mut reader, &mut writer, &mut notify, &*traffic).await;
     let (sent, received) = traffic.read();
@@ -120,14 +120,14 @@ where
 
 /// The input; once the app has ended, silence for [`INPUT_IDLE`] counts as its end.
 struct Input<'a, R> {
-    input: R,
+    reader: R,
     app_ended: &'a AtomicBool,
     idle: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Input<'_, R> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.input).poll_read(context, into);
+        let polled = Pin::new(&mut self.reader).poll_read(context, into);
         if polled.is_ready() {
             self.idle = None;
             return polled;
@@ -142,17 +142,17 @@ impl<R: AsyncRead + Unpin> AsyncRead for Input<'_, R> {
 
 /// The output; it notes when the app has ended.
 struct Output<'a, W> {
-    output: W,
+    writer: W,
     app_ended: &'a AtomicBool,
 }
 
 impl<W: AsyncWrite + Unpin> AsyncWrite for Output<'_, W> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.output).poll_write(context, from)
+        Pin::new(&mut self.writer).poll_write(context, from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_flush(context)
+        Pin::new(&mut self.writer).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +160,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Output<'_, W> {
             // the input, polled by the same task, has to look at its clock
             context.waker().wake_by_ref();
         }
-        Pin::new(&mut self.output).poll_shutdown(context)
+        Pin::new(&mut self.writer).poll_shutdown(context)
     }
 }
 

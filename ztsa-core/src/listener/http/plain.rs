@@ -53,6 +53,8 @@ pub(super) async fn serve<D: Dial>(desk: Arc<Desk<D>>, mut local: Local, early: 
         drop(early);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            // a client may end its side with its last request and still wait for the answer
+            .half_close(true)
             .header_read_timeout(HANDSHAKE)
             .max_buf_size(64 * 1024)
             .serve_connection(intake, service);

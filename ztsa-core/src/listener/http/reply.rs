@@ -112,7 +112,7 @@ fn page(problem: &Problem) -> String {
     let mut paragraphs = String::new();
     let remedy = problem.remedy.as_deref().unwrap_or_default();
     for line in [problem.detail.as_str(), remedy].into_iter().filter(|line| !line.is_empty()) {
-        let _ = write!(paragraphs, "<p>{}</p>\n", escaped(line));
+        let _ = writeln!(paragraphs, "<p>{}</p>", escaped(line));
     }
     let decision = problem.decision.as_deref().map(|id| format!(" · decision {}", escaped(id))).unwrap_or_default();
     format!(
