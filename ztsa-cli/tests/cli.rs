@@ -111,7 +111,9 @@ fn a_program_reading_stdout_meets_nothing_but_data() {
     let outcome = home.run(&["stdio", "bastion:22", "--gateway", "https://127.0.0.1:1", "--store", "file"]);
     assert_eq!((outcome.exit, outcome.stdout.as_str()), (3, ""), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("ztsa login"), "{}", outcome.stderr);
-    home.run(&["stdio", "bad name"]).expect(2, "", "");
+    let outcome = home.run(&["stdio", "bad name"]);
+    assert_eq!((outcome.exit, outcome.stdout.as_str()), (2, ""));
+    assert!(outcome.stderr.starts_with("ztsa: `bad name` is not an app: "), "{}", outcome.stderr);
 }
 
 #[test]
