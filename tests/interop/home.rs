@@ -74,6 +74,11 @@ impl Home {
         (forward, address(&ready))
     }
 
+    /// Loses the gateway's session, as a machine does that was off for long: the next command renews it at the issuer.
+    pub fn lose_session(&self) {
+        std::fs::remove_file(self.folder.join("state/ztsa/profiles/default/session")).unwrap();
+    }
+
     /// A file or folder in this home.
     pub fn folder(&self) -> &Folder {
         &self.folder

@@ -47,6 +47,15 @@ fn works(home: &Home, server: &HttpServer) {
     assert!(files > 0, "nothing was kept");
 }
 
+/// Asserts that a person who comes back stays signed in, twice: the second time with what the first left.
+fn stays(home: &Home) {
+    for _ in 0..2 {
+        home.lose_session();
+        let mut curl = home.ztsa(&["connect", "handbook", "--", "curl", "--silent", "--show-error", "http://{addr}/"]);
+        assert_eq!(finish(&mut curl).ok(), PAGE);
+    }
+}
+
 fn credentials(folder: &Path, look: &mut dyn FnMut(&Path, &[u8])) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
@@ -69,12 +78,12 @@ fn oidc_provider_by_its_own_pages_with_dpop_nonces_and_rotation() {
     works(&home, &server);
     let status = finish(&mut home.ztsa(&["status", "--json"])).ok();
     assert!(status.contains("alice@example.com") && status.contains("dev"), "{status}");
-    // what the issuer saw: one device grant, bound to the device's key
-    assert!(
-        provider.log().contains("grant.success urn:ietf:params:oauth:grant-type:device_code true"),
-        "{}",
-        provider.log()
-    );
+    stays(&home);
+    // what the issuer saw: each grant with a proof of the device's key, and no refresh token twice
+    let log = provider.log();
+    assert!(log.contains("granted urn:ietf:params:oauth:grant-type:device_code by proof"), "{log}");
+    assert!(log.matches("granted refresh_token by proof").count() >= 2, "{log}");
+    assert!(!log.contains("bare") && !log.contains("grant.revoked") && !log.contains("invalid_grant"), "{log}");
 }
 
 #[test]
@@ -110,4 +119,6 @@ fn glewlwyd_by_its_own_pages() {
     glewlwyd.approve(&url);
     end(login);
     works(&home, &server);
+    stays(&home);
+    assert!(glewlwyd.refresh_tokens() >= 3, "the issuer was asked to refresh {} times", glewlwyd.refresh_tokens());
 }

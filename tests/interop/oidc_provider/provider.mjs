@@ -39,17 +39,18 @@ const provider = new Provider(issuer, {
         audience: resource,
         scope: '',
         accessTokenFormat: 'jwt',
-        accessTokenTTL: 300,
+        // short, so that whoever comes back must refresh
+        accessTokenTTL: 5,
         jwt: { sign: { alg: 'ES256' } },
       }),
     },
     revocation: { enabled: true },
   },
-  ttl: { AccessToken: 300, DeviceCode: 300, Grant: 3600, IdToken: 300, Interaction: 300, RefreshToken: 3600, Session: 300 },
+  ttl: { AccessToken: 5, DeviceCode: 300, Grant: 3600, IdToken: 300, Interaction: 300, RefreshToken: 3600, Session: 300 },
 });
 
 for (const event of ['server_error', 'grant.error', 'device_code.rejected', 'grant.revoked', 'authorization.error']) {
   provider.on(event, (_, error) => console.error(event, error?.message, error?.error_description ?? '', error?.error_detail ?? ''));
 }
-provider.on('grant.success', (ctx) => console.error('grant.success', ctx.oidc.params.grant_type, 'dpop' in ctx.headers));
+provider.on('grant.success', ({ oidc, headers }) => console.error('granted', oidc.params.grant_type, 'dpop' in headers ? 'by proof' : 'bare'));
 provider.listen(Number(port), '127.0.0.1', () => console.log('ready'));

@@ -18,7 +18,7 @@ pub struct Glewlwyd {
     pub issuer: String,
     base: String,
     _process: Process,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Glewlwyd {
@@ -44,7 +44,7 @@ impl Glewlwyd {
         post(&administrator, &format!("{base}/mod/plugin/"), &plugin(&folder, &issuer, audience));
         post(&administrator, &format!("{base}/user/"), &alice());
         post(&administrator, &format!("{base}/client/"), &client());
-        Self { issuer, base, _process: process, _folder: folder }
+        Self { issuer, base, _process: process, folder }
     }
 
     /// Does what the issuer's pages do when alice signs in, allows the client and confirms the code.
@@ -56,6 +56,13 @@ impl Glewlwyd {
         send(&alice, "PUT", &grant, &json!({"scope": "openid"}));
         let answer = alice.open(&format!("{url}&g_continue"), &["--write-out", "%{url_effective}"]);
         assert!(answer.contains("prompt=deviceComplete"), "the issuer ended at {answer}");
+    }
+
+    /// How many refresh tokens the issuer has given out: one for each grant, as each is good for one use.
+    pub fn refresh_tokens(&self) -> u32 {
+        let mut sqlite = command("sqlite3");
+        sqlite.arg(self.folder.join("database")).arg("select count(*) from gpo_refresh_token");
+        finish(&mut sqlite).ok().trim().parse().unwrap()
     }
 }
 
@@ -88,7 +95,7 @@ fn plugin(folder: &Folder, issuer: &str, audience: &str) -> Value {
     json!({"module": "oidc", "name": "oidc", "display_name": "OpenID", "enabled": true, "parameters": {
         "iss": issuer, "jwt-type": "ecdsa", "jwt-key-size": "256", "jwks-show": true,
         "key": fs::read_to_string(key).unwrap(), "cert": fs::read_to_string(public).unwrap(),
-        "access-token-duration": 300, "code-duration": 600, "refresh-token-duration": 3600,
+        "access-token-duration": 5, "code-duration": 600, "refresh-token-duration": 3600,
         "refresh-token-rolling": true, "refresh-token-one-use": "always", "allow-non-oidc": true,
         "auth-type-client-enabled": false, "auth-type-code-enabled": true, "auth-type-token-enabled": false,
         "auth-type-implicit-enabled": false, "auth-type-id-token-enabled": true, "auth-type-password-enabled": false,
