@@ -39,14 +39,14 @@ const provider = new Provider(issuer, {
         audience: resource,
         scope: '',
         accessTokenFormat: 'jwt',
-        // short, so that whoever comes back must refresh
-        accessTokenTTL: 5,
+        // a client that looks a minute ahead refreshes it a few seconds after it was issued
+        accessTokenTTL: 63,
         jwt: { sign: { alg: 'ES256' } },
       }),
     },
     revocation: { enabled: true },
   },
-  ttl: { AccessToken: 5, DeviceCode: 300, Grant: 3600, IdToken: 300, Interaction: 300, RefreshToken: 3600, Session: 300 },
+  ttl: { AccessToken: 63, DeviceCode: 300, Grant: 3600, IdToken: 300, Interaction: 300, RefreshToken: 3600, Session: 300 },
 });
 
 for (const event of ['server_error', 'grant.error', 'device_code.rejected', 'grant.revoked', 'authorization.error']) {

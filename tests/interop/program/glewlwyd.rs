@@ -59,7 +59,7 @@ impl Glewlwyd {
     }
 
     /// How many refresh tokens the issuer has given out: one for each grant, as each is good for one use.
-    pub fn refresh_tokens(&self) -> u32 {
+    pub fn refresh_tokens(&self) -> usize {
         let mut sqlite = command("sqlite3");
         sqlite.arg(self.folder.join("database")).arg("select count(*) from gpo_refresh_token");
         finish(&mut sqlite).ok().trim().parse().unwrap()
@@ -95,7 +95,7 @@ fn plugin(folder: &Folder, issuer: &str, audience: &str) -> Value {
     json!({"module": "oidc", "name": "oidc", "display_name": "OpenID", "enabled": true, "parameters": {
         "iss": issuer, "jwt-type": "ecdsa", "jwt-key-size": "256", "jwks-show": true,
         "key": fs::read_to_string(key).unwrap(), "cert": fs::read_to_string(public).unwrap(),
-        "access-token-duration": 5, "code-duration": 600, "refresh-token-duration": 3600,
+        "access-token-duration": 63, "code-duration": 600, "refresh-token-duration": 3600,
         "refresh-token-rolling": true, "refresh-token-one-use": "always", "allow-non-oidc": true,
         "auth-type-client-enabled": false, "auth-type-code-enabled": true, "auth-type-token-enabled": false,
         "auth-type-implicit-enabled": false, "auth-type-id-token-enabled": true, "auth-type-password-enabled": false,
