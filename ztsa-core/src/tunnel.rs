@@ -13,9 +13,10 @@ use ztsa_proto::problem::{Problem, Retry};
 
 use crate::token::TokenError;
 
+mod upstream;
 mod connection;
-mod pool;
 mod request;
+mod pool;
 
 pub use pool::Pool;
 

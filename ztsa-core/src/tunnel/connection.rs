@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -18,7 +17,8 @@ use url::{Host, Url};
 use ztsa_net::http2;
 use ztsa_net::task::Spawner;
 
-use super::OpenError;
+use super::{OpenError, upstream};
+use crate::config::Config;
 
 /// A live connection; clones of its sender open streams.
 #[derive(Debug)]
@@ -45,28 +45,31 @@ impl Connection {
 }
 
 /// Opens a connection and starts the task that drives it.
-pub(super) async fn open(
-    gateway: &Url,
-    tls: &Arc<ClientConfig>,
-    limit: Duration,
-    spawner: &Spawner,
-) -> Result<Connection, OpenError> {
-    let name = authority(gateway);
-    match timeout(limit, establish(gateway, &name, tls, spawner)).await {
+pub(super) async fn open(config: &Config, tls: &Arc<ClientConfig>, spawner: &Spawner) -> Result<Connection, OpenError> {
+    let limit = config.timeouts.connect;
+    let name = authority(&config.gateway);
+    match timeout(limit, establish(config, &name, tls, spawner)).await {
         Ok(result) => result,
         Err(_) => Err(OpenError::Unreachable { gateway: name, cause: format!("no answer within {limit:?}") }),
     }
 }
 
 async fn establish(
-    gateway: &Url,
+    config: &Config,
     name: &str,
     tls: &Arc<ClientConfig>,
     spawner: &Spawner,
 ) -> Result<Connection, OpenError> {
     let unreachable = |cause: String| OpenError::Unreachable { gateway: name.to_owned(), cause };
     let not_a_tunnel = |seen: &str| OpenError::NotATunnel { gateway: name.to_owned(), seen: seen.to_owned() };
-    let tcp = connect(gateway).await.map_err(|error| unreachable(error.to_string()))?;
+    let gateway = &config.gateway;
+    let tcp = match upstream::choose(&config.proxy, gateway) {
+        None => connect(gateway).await,
+        Some(proxy) => upstream::connect(&proxy, &target(gateway)).await,
+    };
+    let tcp = tcp.map_err(|error| unreachable(error.to_string()))?;
+    // only the delay of small writes is at stake
+    let _ = tcp.set_nodelay(true);
     let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let server = ServerName::try_from(host).map_err(|error| unreachable(error.to_string()))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::clone(tls))
@@ -124,14 +127,16 @@ async fn connect(gateway: &Url) -> std::io::Result<TcpStream> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "its name does not resolve");
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Ok(stream),
             Err(error) => last = std::io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }
     Err(last)
+}
+
+/// Returns host and port of a URL, as a proxy is asked for them.
+fn target(gateway: &Url) -> String {
+    format!("{}:{}", gateway.host_str().unwrap_or_default(), gateway.port_or_known_default().unwrap_or(443))
 }
 
 /// Returns host and port of a URL, for people.

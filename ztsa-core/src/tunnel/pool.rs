@@ -160,8 +160,7 @@ impl Pool {
         if let Some(connection) = self.ready() {
             return Ok(connection);
         }
-        let Config { gateway, timeouts, .. } = &self.0.config;
-        let opened = connection::open(gateway, &self.0.tls, timeouts.connect, &self.0.scope.spawner()).await?;
+        let opened = connection::open(&self.0.config, &self.0.tls, &self.0.scope.spawner()).await?;
         let opened = Arc::new(opened);
         self.connections().push(Arc::clone(&opened));
         Ok(opened)
