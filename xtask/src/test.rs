@@ -87,8 +87,11 @@ impl Step {
                 "-D",
                 "warnings",
             ])),
+            // clap shows doc comments on terminals, where a URL has no angle brackets
             Self::Doc => command::run(
-                workspace.cargo(&["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+                workspace
+                    .cargo(&["doc", "--locked", "--workspace", "--no-deps"])
+                    .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::bare_urls"),
             ),
             Self::Deny => deny(workspace),
             // one feature set for binaries and tests, so that nothing is built twice
