@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use ztsa_net::task::Spawner;
-use ztsa_proto::problem;
+use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::secret::Secret;
 
 use self::head::{Head, HeadError};
@@ -56,12 +56,13 @@ pub(crate) async fn serve<D: Dial>(
     match asked {
         Asked::Plain => {
             drop(turn);
-            plain::serve(desk, local, early, spawner).await;
+            // boxed, so that a tunnel's task does not carry room for it
+            Box::pin(plain::serve(desk, local, early, spawner)).await;
         }
         Asked::Wrong(error) => {
             let problem = problem::new("request.invalid").with_detail(error.to_string());
-            let reply = Reply { status: error.status(), ..Reply::problem(&problem, None) };
-            refuse(local, &reply).await;
+            let problem = Problem { status: error.status(), ..problem };
+            refuse(local, &Reply::problem(&problem, None)).await;
         }
         Asked::Connect(head) => connect(&desk, local, head, early, turn).await,
     }

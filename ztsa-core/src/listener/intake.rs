@@ -45,7 +45,9 @@ impl<S> Intake<S> {
 
     /// Gives the stream back, with the bytes that arrived early.
     pub(crate) fn into_parts(self) -> (S, Bytes) {
-        (self.stream, self.ahead.freeze())
+        // an empty buffer would be kept for as long as the connection lasts
+        let early = if self.ahead.is_empty() { Bytes::new() } else { self.ahead.freeze() };
+        (self.stream, early)
     }
 }
 

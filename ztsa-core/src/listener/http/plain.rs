@@ -132,23 +132,20 @@ impl<D: Dial> Desk<D> {
             origin: text(headers, &header::ORIGIN),
             fetch_site: text(headers, &HeaderName::from_static("sec-fetch-site")),
         };
+        let accept = text(headers, &header::ACCEPT);
         if let Err(intrusion) = guard::provenance(from) {
-            let problem = problem::new("request.invalid").with_detail(intrusion.to_string());
-            return Refusal::Reply(Reply { status: 403, ..Reply::problem(&problem, None) });
+            return about_port(403, intrusion.to_string(), None);
         }
         if request.uri().path() != "/proxy.pac" {
-            let problem = problem::new("request.invalid")
-                .with_detail(format!(
-                    "This is the local proxy of ztsa, not a web site. Set {} as HTTP or SOCKS5 proxy, or use \
-                     http://{}/proxy.pac as automatic proxy configuration.",
-                    self.address, self.address
-                ))
-                .with_remedy("Open the app by its name through the proxy.");
-            return Refusal::Reply(Reply { status: 404, ..Reply::problem(&problem, text(headers, &header::ACCEPT)) });
+            let detail = format!(
+                "This is the local proxy of ztsa, not a web site. Set {0} as HTTP or SOCKS5 proxy, or use \
+                 http://{0}/proxy.pac as automatic proxy configuration.",
+                self.address
+            );
+            return about_port(404, detail, accept);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let problem = problem::new("request.invalid").with_detail("The proxy configuration can only be read.");
-            return Refusal::Reply(Reply { status: 405, ..Reply::problem(&problem, None) });
+            return about_port(405, "The proxy configuration can only be read.".to_owned(), None);
         }
         let apps = self.dial.apps().await.ok();
         let script = pac::script(apps.as_deref(), self.address, self.password.is_some());
@@ -229,10 +226,24 @@ fn speaks_http(apps: &AppList, host: &HostName) -> Result<(), Refusal> {
     if matches!(app.kind, Kind::Http) {
         return Ok(());
     }
-    let problem = problem::new("request.invalid")
-        .with_detail(format!("The app {} speaks {}, not plain HTTP.", app.name, app.kind))
-        .with_remedy("Reach it through CONNECT or SOCKS5 on this port.");
-    Err(Refusal::Reply(Reply { status: 405, ..Reply::problem(&problem, None) }))
+    let problem = Problem {
+        status: 405,
+        title: "The app does not speak plain HTTP".to_owned(),
+        ..problem::new("request.invalid")
+            .with_detail(format!("The app {} speaks {}.", app.name, app.kind))
+            .with_remedy("Reach it through CONNECT or SOCKS5 on this port.")
+    };
+    Err(problem.into())
+}
+
+/// Answers a request that was meant for the port itself and is not served.
+fn about_port(status: u16, detail: String, accept: Option<&str>) -> Refusal {
+    let problem = Problem {
+        status,
+        title: "The local proxy of ztsa".to_owned(),
+        ..problem::new("request.invalid").with_detail(detail).with_remedy("Open the app by its name through the proxy.")
+    };
+    Refusal::Reply(Reply::problem(&problem, accept))
 }
 
 /// Writes a request as its app wants it: in origin form, for one exchange, without what meant this hop.
