@@ -38,6 +38,8 @@ const CLOCK_TOLERANCE: i64 = 30;
 /// An idle connection is not used after this, because common issuers close theirs after five seconds, and a request
 /// that meets the closing may or may not have arrived.
 const IDLE: Duration = Duration::from_secs(3);
+/// The pauses before a connection that failed is tried again.
+const RECONNECT: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// Sends requests; cheap to clone, all clones share connections, nonces and clock offsets.
 #[derive(Clone, Debug)]
@@ -197,7 +199,19 @@ impl Http {
         read(host(request.url), self.head(request).await?).await
     }
 
+    /// Sends the request and waits for the answer's head. What did not even connect was not sent, and is tried again: a
+    /// server that many processes call at once may turn some away.
     async fn head(&self, request: &Request<'_>) -> Result<reqwest::Response, HttpError> {
+        for pause in RECONNECT {
+            match self.attempt(request).await {
+                Err(HttpError::Unreachable { .. }) => tokio::time::sleep(pause).await,
+                other => return other,
+            }
+        }
+        self.attempt(request).await
+    }
+
+    async fn attempt(&self, request: &Request<'_>) -> Result<reqwest::Response, HttpError> {
         let wrong = |reason: String| HttpError::Address { url: request.url.to_owned(), reason };
         let url = Url::parse(request.url).map_err(|error| wrong(error.to_string()))?;
         let loopback = is_loopback(&url);

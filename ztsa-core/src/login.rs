@@ -77,6 +77,14 @@ impl Issuer {
 /// # Cancel safety
 /// Dropping the future gives the sign-in up; a code that was shown is of no more use.
 pub async fn run(login: Login<'_>, http: &Http, issuer: &Issuer, key: &dyn Signer) -> Result<IssuerTokens, LoginError> {
+    let info = &issuer.info;
+    let (flow, offered) = match &login {
+        Login::Device(_) => (Flow::Device, info.device_flow || !info.browser_flow),
+        Login::Browser(_) => (Flow::Browser, info.browser_flow || !info.device_flow),
+    };
+    if !offered {
+        return Err(LoginError::FlowMissing { flow });
+    }
     match login {
         Login::Device(flow) => flow.run(http, issuer, key).await,
         Login::Browser(flow) => flow.run(http, issuer, key).await,

@@ -16,7 +16,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, oneshot},
+    time::Instant,
+};
+use ztsa_net::task::Scope;
 use ztsa_proto::{
     jws::{SignError, Signer, SoftwareKey},
     metadata::ResourceMetadata,
@@ -71,8 +75,9 @@ struct Inner {
     cache: Cache,
     key: StdMutex<Arc<SoftwareKey>>,
     current: StdMutex<Current>,
-    renewing: Mutex<()>,
+    renewing: Arc<Mutex<()>>,
     metadata: Mutex<Option<Arc<ResourceMetadata>>>,
+    scope: Scope,
 }
 
 #[derive(Default)]
@@ -138,8 +143,9 @@ impl Tokens {
             store,
             cache,
             current: StdMutex::default(),
-            renewing: Mutex::default(),
+            renewing: Arc::default(),
             metadata: Mutex::default(),
+            scope: Scope::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -192,25 +198,24 @@ impl Tokens {
     /// See [`TokenError`]; [`TokenError::LoginRequired`] means that a person has to sign in.
     ///
     /// # Cancel safety
-    /// Cancel-safe: nothing that was received is lost before it is saved, except by a crash in the same moment.
+    /// Cancel-safe: a renewal that has begun goes on without its caller, because an answer that is lost may hold the only
+    /// refresh token that is still good.
     pub async fn session(&self) -> Result<Arc<SessionToken>, TokenError> {
         let now = self.now();
         let (good, due) = self.look(now);
         let guard = match good {
             Some(session) if !due => return Ok(session),
-            Some(session) => match self.inner.renewing.try_lock() {
+            Some(session) => match Arc::clone(&self.inner.renewing).try_lock_owned() {
                 Ok(guard) => guard,
                 Err(_) => return Ok(session),
             },
-            None => self.inner.renewing.lock().await,
+            None => Arc::clone(&self.inner.renewing).lock_owned().await,
         };
         let (good, due) = self.look(self.now());
         if let (Some(session), false) = (&good, due) {
             return Ok(Arc::clone(session));
         }
-        let renewed = self.renew().await;
-        drop(guard);
-        match (renewed, good) {
+        match (self.renew_apart(guard).await, good) {
             (Err(error), Some(session)) if error.is_temporary() => {
                 tracing::debug!(%error, "the session could not be renewed yet");
                 self.current().pause = Some(Instant::now() + RENEWAL_PAUSE);
@@ -297,6 +302,19 @@ impl Tokens {
         let paused = current.pause.is_some_and(|until| Instant::now() < until);
         let due = good.as_ref().is_none_or(|session| now >= session.renew_at) && !paused;
         (good, due)
+    }
+
+    /// Renews in a task of its own, which holds the guard until it is done.
+    async fn renew_apart(&self, guard: OwnedMutexGuard<()>) -> Result<Arc<SessionToken>, TokenError> {
+        let (sender, receiver) = oneshot::channel();
+        let tokens = self.clone();
+        self.inner.scope.spawn(async move {
+            let renewed = tokens.renew().await;
+            drop(guard);
+            // The caller may have gone; the token is kept all the same.
+            let _ = sender.send(renewed);
+        });
+        receiver.await.unwrap_or(Err(TokenError::Interrupted))
     }
 
     /// Gets a new token, or adopts one that another process got meanwhile.

@@ -115,7 +115,7 @@ fn token(error: &TokenError) -> u8 {
         TokenError::LoginRequired(_) | TokenError::IssuerRefused { .. } | TokenError::Key(_) => LOGIN,
         TokenError::Discovery(error) => discovery(error),
         TokenError::Store(error) => store(error),
-        TokenError::Busy { .. } => INTERNAL,
+        TokenError::Busy { .. } | TokenError::Interrupted => INTERNAL,
     }
 }
 

@@ -95,6 +95,7 @@ fn token() -> Vec<(TokenError, u8)> {
         (TokenError::Denied(Box::new(problem::new("posture.disk_encryption"))), 5),
         (TokenError::IssuerRefused { said: text() }, LOGIN),
         (TokenError::Busy { holder: text(), seconds: 30 }, INTERNAL),
+        (TokenError::Interrupted, INTERNAL),
     ]);
     all
 }

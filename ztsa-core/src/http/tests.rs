@@ -15,7 +15,7 @@ use super::{
 
 fn client(url: &str, change: impl FnOnce(&mut Config)) -> Http {
     let mut config = Config::new(url).unwrap();
-    config.timeouts.request = Duration::from_millis(400);
+    config.timeouts.request = Duration::from_millis(900);
     change(&mut config);
     Http::new(&config).unwrap()
 }
@@ -111,6 +111,25 @@ async fn each_way_to_fail_is_told_apart() {
         assert!(error.is_temporary() && error.hint().contains("sign in to this network"), "{path}: {error}");
     }
     assert_eq!(script.count("/login"), 0, "redirects are not followed");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_tried_again() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let url = format!("http://{address}/");
+    let http = client(&url, |config| config.timeouts.request = Duration::from_secs(5));
+    let request = Request::get(&url);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 204 X\r\nconnection: close\r\n\r\n").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(http.send(&request), late);
+    assert_eq!(answer.unwrap().status.as_u16(), 204);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub enum LoginError {
     #[error("the issuer could not be asked: {0}")]
     Http(#[source] HttpError),
     /// The issuer has no such flow.
-    #[error("this issuer offers no {flow}")]
+    #[error("the {flow} is not offered here")]
     FlowMissing {
         /// The flow.
         flow: Flow,

@@ -44,6 +44,9 @@ pub enum TokenError {
         /// How long was waited.
         seconds: u64,
     },
+    /// The process is ending.
+    #[error("the renewal was interrupted")]
+    Interrupted,
     /// The device key cannot be made or cannot sign.
     #[error("the device key cannot be used: {0}")]
     Key(#[from] SignError),
@@ -88,7 +91,7 @@ impl TokenError {
         match self {
             Self::Gateway(error) | Self::Issuer(error) => error.is_temporary(),
             Self::Discovery(error) => !matches!(error.retry(), Retry::Never),
-            Self::Busy { .. } | Self::Store(_) | Self::IssuerRefused { .. } => true,
+            Self::Busy { .. } | Self::Interrupted | Self::Store(_) | Self::IssuerRefused { .. } => true,
             Self::Denied(problem) => problem.status >= 500,
             Self::LoginRequired(_) | Self::Key(_) => false,
         }
@@ -102,7 +105,7 @@ impl TokenError {
             Self::Gateway(error) | Self::Issuer(error) => error.retry(),
             Self::Discovery(error) => error.retry(),
             Self::Store(error) => error.retry(),
-            Self::Busy { .. } => Retry::After { seconds: None },
+            Self::Busy { .. } | Self::Interrupted => Retry::After { seconds: None },
         }
     }
 
@@ -127,6 +130,7 @@ impl TokenError {
             Self::Discovery(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Busy { .. } => "wait, or end that process".to_owned(),
+            Self::Interrupted => "try again".to_owned(),
         }
     }
 }

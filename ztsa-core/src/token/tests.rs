@@ -284,7 +284,7 @@ async fn a_changed_issuer_stops_the_sign_in_until_it_is_confirmed() {
     stage.sign_in(&tokens).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_was_killed_leaves_no_lock() {
     let stage = Stage::new().await;
     let tokens = stage.process().await;
@@ -292,10 +292,30 @@ async fn a_holder_that_was_killed_leaves_no_lock() {
     stage.advance(900);
     stage.refresh(|_| Some(Reply::Hang));
     let hanging = stage.process().await;
-    let mut attempt = Box::pin(hanging.session());
-    let waited = tokio::time::timeout(Duration::from_millis(300), &mut attempt).await;
-    assert!(waited.is_err(), "it holds the lock and waits");
-    drop(attempt);
+    let killed = std::thread::spawn(move || {
+        let process = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let waited =
+            process.block_on(async { tokio::time::timeout(Duration::from_millis(300), hanging.session()).await });
+        assert!(waited.is_err(), "it holds the lock and waits");
+    });
+    killed.join().unwrap();
     stage.refresh(|_| None);
     tokens.session().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_gives_up_in_the_middle_of_a_refresh_loses_nothing() {
+    let stage = Stage::new().await;
+    let tokens = stage.process().await;
+    stage.sign_in(&tokens).await.unwrap();
+    stage.advance(900);
+    stage.refresh(|_| {
+        std::thread::sleep(Duration::from_millis(150));
+        None
+    });
+    let gave_up = tokio::time::timeout(Duration::from_millis(75), tokens.session()).await;
+    assert!(gave_up.is_err());
+    assert_eq!(tokens.session().await.unwrap().token.expose(), "session-2");
+    stage.advance(900);
+    assert_eq!(tokens.session().await.unwrap().token.expose(), "session-3", "the rotated refresh token was kept");
 }

@@ -109,3 +109,15 @@ async fn an_issuer_without_the_flow_says_so() {
     let error = super::super::run(DeviceFlow::new(|_| ()).into(), &http, &issuer, &key).await.unwrap_err();
     assert_eq!(error.hint(), "sign in the other way: `ztsa login --browser`");
 }
+
+#[tokio::test]
+async fn a_flow_that_the_gateway_does_not_want_is_not_begun() {
+    let script = Script::serve(|_| Reply::Close).await;
+    let mut issuer = issuer(&script.url, false);
+    (issuer.info.device_flow, issuer.info.browser_flow) = (false, true);
+    let http = Http::new(&Config::new(&script.url).unwrap()).unwrap();
+    let key = SoftwareKey::generate().unwrap();
+    let error = super::super::run(DeviceFlow::new(|_| ()).into(), &http, &issuer, &key).await.unwrap_err();
+    assert!(matches!(error, LoginError::FlowMissing { flow: Flow::Device }));
+    assert!(script.received().is_empty());
+}
