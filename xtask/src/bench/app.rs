@@ -129,7 +129,7 @@ fn secured(config: &Arc<ServerConfig>, stream: TcpStream) -> io::Result<()> {
             let mut buffer = [0; 1024];
             loop {
                 match stream.read(&mut buffer)? {
-                    0 => return Ok(()),
+                    0 => return stream.finish(),
                     count => stream.write_all(buffer.get(..count).unwrap_or_default())?,
                 }
             }

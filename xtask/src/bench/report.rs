@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::idle::Memory;
 use super::revocation::Revocation;
 use super::sample::{Throughput, Times, float, median};
-use super::throughput::LOADS;
+use super::throughput::{LOADS, Load};
 
 /// Small things over one way, all rounds together.
 #[derive(Debug, Default)]
@@ -51,17 +51,17 @@ impl Figures {
     pub(super) fn json(&self) -> Value {
         let mut throughput = Map::new();
         let mut loads = Map::new();
-        for (load, (name, ..)) in self.throughput.iter().zip(LOADS) {
+        for (load, Load { key, .. }) in self.throughput.iter().zip(LOADS) {
             let ([tcp, tls, tunnel], [ratio_tcp, ratio_tls], [client, gateway]) =
                 (load.rates(), load.ratios(), load.cpu());
             throughput.insert(
-                name.to_owned(),
+                key.to_owned(),
                 json!({
                     "mbps": round(tunnel), "ratio_tls": round(ratio_tls), "ratio_tcp": round(ratio_tcp),
                     "tls_mbps": round(tls), "tcp_mbps": round(tcp),
                 }),
             );
-            loads.insert(name.to_owned(), json!({ "client": round(client), "gateway": round(gateway) }));
+            loads.insert(key.to_owned(), json!({ "client": round(client), "gateway": round(gateway) }));
         }
         let [client, gateway] = self.throughput.first().map(Throughput::cpu).unwrap_or_default();
         let [client_kib, gateway_kib] = self.per_tunnel();
@@ -104,13 +104,8 @@ impl Figures {
         line(format_args!(
             "\nthroughput, 10^6 bytes/s     TCP      TLS   tunnel   of TLS   of TCP   CPU s/GiB client + gateway"
         ));
-        for (load, (name, ..)) in self.throughput.iter().zip(LOADS) {
+        for (load, Load { name, .. }) in self.throughput.iter().zip(LOADS) {
             let ([tcp, tls, tunnel], [of_tcp, of_tls], [client, gateway]) = (load.rates(), load.ratios(), load.cpu());
-            let name = name
-                .replace('_', ", ")
-                .replace(", 16", ", 16 streams")
-                .replace(", 1", ", 1 stream")
-                .replace("stream6 streams", "6 streams");
             line(format_args!(
                 "  {name:<22}{tcp:>8.0} {tls:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2}   {client:.2} + {gateway:.2}"
             ));

@@ -20,12 +20,22 @@ pub(super) enum Direction {
     Up,
 }
 
-/// What is moved: name, direction, streams at a time.
-pub(super) const LOADS: [(&str, Direction, usize); 4] = [
-    ("down_1", Direction::Down, 1),
-    ("up_1", Direction::Up, 1),
-    ("down_16", Direction::Down, 16),
-    ("up_16", Direction::Up, 16),
+/// What is moved at a time.
+pub(super) struct Load {
+    /// Its key in the JSON.
+    pub(super) key: &'static str,
+    /// Its name for people.
+    pub(super) name: &'static str,
+    direction: Direction,
+    streams: usize,
+}
+
+/// What is measured, in this order.
+pub(super) const LOADS: [Load; 4] = [
+    Load { key: "down_1", name: "down, one stream", direction: Direction::Down, streams: 1 },
+    Load { key: "up_1", name: "up, one stream", direction: Direction::Up, streams: 1 },
+    Load { key: "down_16", name: "down, 16 streams", direction: Direction::Down, streams: 16 },
+    Load { key: "up_16", name: "up, 16 streams", direction: Direction::Up, streams: 16 },
 ];
 
 /// Bytes of the run that finds out how many fill the wanted time.
@@ -36,11 +46,11 @@ const GIB: f64 = 1_073_741_824.0;
 /// Measures the loads over the three ways, one after the other, so that what else the machine does falls on all alike.
 pub(super) fn round(stack: &Stack, lasts: Duration, into: &mut [Throughput; 4]) -> Result<(), Failure> {
     let routes = [("TCP", stack.tcp()), ("TLS", stack.tls()?), ("tunnel", stack.tunnel())];
-    for (load, (name, direction, streams)) in into.iter_mut().zip(LOADS) {
+    for (into, Load { name, direction, streams, .. }) in into.iter_mut().zip(LOADS) {
         let mut rates = [0.0; 3];
         let mut cpu = [0.0; 2];
         for ((kind, route), rate) in routes.iter().zip(&mut rates) {
-            let failed = |error: &io::Error| stack.explain(&format!("throughput {name} over {kind}"), error);
+            let failed = |error: &io::Error| stack.explain(&format!("throughput ({name}) over {kind}"), error);
             let first = run(route, direction, streams, FIRST).map_err(|error| failed(&error))?;
             let bytes = sample::whole(sample::float(FIRST) / first.as_secs_f64() * lasts.as_secs_f64()).max(FIRST);
             let before = [stack.client.cpu()?, stack.gateway.cpu()?];
@@ -51,7 +61,7 @@ pub(super) fn round(stack: &Stack, lasts: Duration, into: &mut [Throughput; 4]) 
                 *cpu = (after - before) / (sample::float(bytes) / GIB);
             }
         }
-        load.add(rates, cpu);
+        into.add(rates, cpu);
     }
     Ok(())
 }
