@@ -26,7 +26,7 @@ use ztsa_proto::time::UnixTime;
 
 use crate::config::{self, Config, SessionRules};
 use crate::metadata;
-use crate::store::{Store, StoreError, Subject};
+use crate::store::{Store, StoreError};
 use cache::Cache;
 use nonce::Nonces;
 use replay::Replays;
@@ -105,6 +105,7 @@ pub struct Authn {
     nonces: Nonces,
     replays: Replays,
     newcomers: Replays,
+    reports: Replays,
     tokens: Cache<Arc<Session>>,
     issuers: Vec<Arc<issuer::Issuer>>,
 }
@@ -142,6 +143,8 @@ pub enum AuthnSetupError {
 
 /// How long a nonce of ours may be used (RFC 9449 section 8).
 const NONCE_LIFE: Duration = Duration::from_secs(300);
+/// How long a posture report without a nonce may be used: five minutes, and clocks that differ by one either way.
+const REPORT_LIFE: Duration = Duration::from_secs(420);
 /// A nonce of ours proves the time; the device's own clock is not asked.
 const ANY_TIME: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -164,6 +167,7 @@ impl Authn {
             nonces: Nonces::new(NONCE_LIFE),
             replays: Replays::new(NONCE_LIFE, 2_000_000),
             newcomers: Replays::new(NONCE_LIFE, 200_000),
+            reports: Replays::new(REPORT_LIFE, 200_000),
             tokens: Cache::new(16_384),
             issuers,
         })
@@ -207,32 +211,6 @@ impl Authn {
             Some(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
             None => Ok(()),
         }
-    }
-
-    /// Ends a session by its person's wish: its tokens are refused from now on; the same sign-in may begin another.
-    pub fn sign_out(&self, session: &SessionId, now: UnixTime) {
-        self.store.revoke(Subject::Session(session.clone()), now, "signed out");
-        self.end_row(session, now);
-    }
-
-    /// Revokes a session for good: neither its tokens nor the sign-in behind it are accepted again.
-    ///
-    /// Durable after [`Store::flush`]. Says whether the session was known.
-    pub fn revoke_session(&self, session: &SessionId, now: UnixTime, reason: &str) -> bool {
-        self.store.revoke(Subject::Session(session.clone()), now, reason);
-        let Some(row) = self.end_row(session, now) else { return false };
-        self.store.revoke(Subject::Login(row.user, row.device), now, reason);
-        true
-    }
-
-    /// Revokes everything of a person that was issued until now, on every device; a new sign-in is accepted.
-    pub fn revoke_user(&self, user: &UserId, now: UnixTime, reason: &str) {
-        self.store.revoke(Subject::User(user.clone()), now, reason);
-    }
-
-    /// Revokes everything that was issued to a device until now; a new sign-in is accepted.
-    pub fn revoke_device(&self, device: &DeviceId, now: UnixTime, reason: &str) {
-        self.store.revoke(Subject::Device(device.clone()), now, reason);
     }
 
     /// Signs the token of a session.
@@ -328,13 +306,6 @@ impl Authn {
 
     fn fresh(&self, replays: &Replays, proof: &Proof, now: UnixTime) -> Result<(), AuthnError> {
         replays.first(&proof.device, &proof.jti, now)
-    }
-
-    fn end_row(&self, session: &SessionId, now: UnixTime) -> Option<crate::store::SessionRow> {
-        let mut row = self.store.session(session)?;
-        row.ends_at = row.ends_at.min(now);
-        self.store.keep_session(row.clone());
-        Some(row)
     }
 
     fn issuer_named(&self, identifier: &str) -> Option<&Arc<issuer::Issuer>> {

@@ -49,3 +49,31 @@ pub fn document(config: &Config) -> ResourceMetadata {
 pub fn url(resource: &str) -> String {
     format!("{resource}{PATH}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Config, ResourceMetadata, document, url};
+
+    #[test]
+    fn a_client_accepts_the_document() {
+        let text = "public_url = \"https://gw.example.com:8443\"\ntls = { cert = \"c\", key = \"k\" }\n\
+            [[issuer]]\nname = \"a\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\nbrowser_flow = false\n\
+            [[issuer]]\nname = \"b\"\nissuer = \"https://b.example/\"\nclient_id = \"y\"\naudiences = [\"api\"]\n";
+        let config = Config::parse(text, Path::new("/")).unwrap();
+        let made = document(&config);
+        let read = ResourceMetadata::from_json(&serde_json::to_vec(&made).unwrap(), &config.public_url).unwrap();
+        assert_eq!(read, made);
+        assert_eq!(read.resource, "https://gw.example.com:8443");
+        assert_eq!(read.authorization_servers, ["https://a.example", "https://b.example/"], "byte for byte");
+        let [a, b] = read.ztsa.issuers.as_slice() else { panic!("{read:?}") };
+        assert_eq!((a.resource.as_deref(), a.browser_flow), (Some("https://gw.example.com:8443"), false));
+        assert_eq!(
+            (b.resource.as_deref(), b.browser_flow),
+            (None, true),
+            "an audience of its own asks for no resource"
+        );
+        assert_eq!(url(&read.resource), "https://gw.example.com:8443/.well-known/oauth-protected-resource");
+    }
+}

@@ -19,6 +19,7 @@ use ztsa_proto::time::UnixTime;
 
 use crate::config::StoreUrl;
 use memory::Memory;
+use schema::Opened;
 use writer::{Write, Writer};
 
 pub use ztsa_proto::session::DeviceState;
@@ -47,7 +48,10 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is held by another gateway, is no database, or was made by a newer version.
     pub fn open(url: &StoreUrl) -> Result<Store, StoreError> {
-        let opened = schema::open(url)?;
+        Store::start(schema::open(url)?, url)
+    }
+
+    fn start(opened: Opened, url: &StoreUrl) -> Result<Store, StoreError> {
         let memory = schema::load(&opened.connection).map_err(|cause| StoreError::read(url, &cause))?;
         let next_signal = AtomicI64::new(memory.signals.keys().max().map_or(1, |id| id.saturating_add(1)));
         let writer = Writer::spawn(opened)?;
@@ -161,9 +165,12 @@ impl Store {
         self.read().sessions.get(id).cloned()
     }
 
-    /// Lists the sessions that have neither ended nor run out.
+    /// Lists the sessions that have neither ended, nor run out, nor been revoked.
     pub fn sessions(&self, now: UnixTime) -> Vec<SessionRow> {
-        self.read().sessions.values().filter(|session| session.ends_at > now).cloned().collect()
+        let memory = self.read();
+        let cut =
+            |row: &SessionRow| memory.cutoff_of(&row.user, &row.device, &row.id).is_some_and(|at| row.login_at <= at);
+        memory.sessions.values().filter(|row| row.ends_at > now && !cut(row)).cloned().collect()
     }
 
     /// Lists all that is known of a person's sessions, ended ones too.
@@ -175,8 +182,37 @@ impl Store {
 
     /// Refuses everything of a subject that was issued up to `at`.
     ///
+    /// A session is ended for good, and with it the sign-in behind it: only a new one begins another session there.
     /// It holds in memory at once and on disk after [`Store::flush`].
     pub fn revoke(&self, subject: Subject, at: UnixTime, reason: &str) {
+        let session = match &subject {
+            Subject::Session(id) => self.cut_short(id, at),
+            _ => None,
+        };
+        self.cut(subject, at, reason);
+        if let Some(row) = session {
+            self.cut(Subject::Login(row.user, row.device), at, reason);
+        }
+    }
+
+    /// Ends a session by its person's wish: its tokens are refused; the sign-in behind it may begin another.
+    pub fn end_session(&self, id: &SessionId, at: UnixTime) {
+        self.cut_short(id, at);
+        self.cut(Subject::Session(id.clone()), at, "signed out");
+    }
+
+    fn cut_short(&self, id: &SessionId, at: UnixTime) -> Option<SessionRow> {
+        let row = {
+            let mut memory = self.write();
+            let row = memory.sessions.get_mut(id)?;
+            row.ends_at = row.ends_at.min(at);
+            row.clone()
+        };
+        self.send(Write::Session(row.clone()));
+        Some(row)
+    }
+
+    fn cut(&self, subject: Subject, at: UnixTime, reason: &str) {
         let row = {
             let mut memory = self.write();
             let at = memory.cutoff(&subject).map_or(at, |earlier| earlier.max(at));

@@ -76,8 +76,8 @@ pub enum AuthnError {
     /// The posture report is not this device's, not for this gateway, old, or malformed.
     #[error("{0}")]
     Posture(#[from] PostureError),
-    /// The posture report has no nonce of this gateway, or one that was used.
-    #[error("the posture report must hold the nonce that this gateway just gave, once")]
+    /// The posture report has a nonce that is not this gateway's or has run out, or was used before.
+    #[error("the posture report was used before, or holds a nonce that this gateway did not just give: make a new one")]
     PostureNonce,
     /// The gateway cannot keep what it must keep.
     #[error("the gateway cannot take sign-ins now: {0}")]

@@ -8,6 +8,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::error::TokenFault;
 use super::form::ExchangeForm;
+use super::jwt::SKEW;
 use super::login::Login;
 use super::{ANY_TIME, Authn, AuthnError, Exchanged, Head, Identity, Session};
 use crate::store::{SessionRow, Subject, User};
@@ -32,7 +33,8 @@ impl Authn {
         }
         let row = form.session.as_ref().and_then(|id| self.store.session(id)).filter(|row| row.device == device);
         let issuer = self.issuer_of(&form, row.as_ref().map(|row| row.user.issuer.as_str()))?;
-        let renewing = row.as_ref().is_some_and(|row| row.ends_at > now && row.user.issuer == issuer.config.issuer);
+        let renewing =
+            row.as_ref().is_some_and(|row| self.is_live(row, now) && row.user.issuer == issuer.config.issuer);
         let login = issuer.login(&form, &device, renewing, now).await?;
         let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let row = row.filter(|row| row.user == login.identity.user);
@@ -53,19 +55,19 @@ impl Authn {
         now: UnixTime,
     ) -> Result<(Arc<Session>, bool), AuthnError> {
         let row = self.renewable(&login, row, asked, now)?;
-        if row.is_none() {
-            self.login_stands(&login, device, now)?;
-        }
+        let login_at = match &row {
+            Some(row) => row.login_at.max(login.at.unwrap_or_default().min(now)),
+            None => self.login_stands(&login, device, now)?,
+        };
         let renewed = row.is_some();
         let earlier = row.as_ref().and_then(|row| serde_json::from_str::<Identity>(&row.identity).ok());
         let identity = merged(login.identity, login.says_groups, earlier);
-        let login_at = login.at.unwrap_or(now);
         let row = SessionRow {
             id: row.as_ref().map_or_else(SessionId::random, |row| row.id.clone()),
             user: identity.user.clone(),
             device: device.clone(),
             started_at: row.as_ref().map_or(now, |row| row.started_at),
-            login_at: row.as_ref().map_or(login_at, |row| row.login_at.max(login_at.min(now))),
+            login_at,
             ends_at: row.as_ref().map_or_else(|| now.plus(self.rules.lifetime), |row| row.ends_at),
             identity: serde_json::to_string(&identity).unwrap_or_default(),
         };
@@ -77,7 +79,7 @@ impl Authn {
         self.store.upsert_seen(&identity.user, device, now);
         // times have whole seconds: a token that follows a revocation within its second is dated after it
         let cutoff = self.store.cutoff_of(&identity.user, device, &row.id);
-        let issued_at = cutoff.map_or(now, |cutoff| now.max(UnixTime(cutoff.0.saturating_add(1))));
+        let issued_at = cutoff.map_or(now, |cutoff| now.max(after(cutoff)));
         let session = Session {
             id: row.id.clone(),
             identity: Arc::new(identity),
@@ -98,33 +100,38 @@ impl Authn {
         asked: Option<&SessionId>,
         now: UnixTime,
     ) -> Result<Option<SessionRow>, AuthnError> {
+        // only `auth_time` tells a new sign-in from a refresh
+        let again = |since: UnixTime| login.identity.auth_time.is_some_and(|at| at > since);
         let Some(row) = row else {
             // never this id again, even where the session itself is no longer known
             return match asked.and_then(|id| self.store.cutoff(&Subject::Session(id.clone()))) {
-                Some(cutoff) if login.at.is_none_or(|at| at <= cutoff) => {
-                    Err(AuthnError::Revoked { since: now.since(cutoff) })
-                }
+                Some(cutoff) if !again(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
                 _ => Ok(None),
             };
         };
         let cutoff = self.store.cutoff_of(&row.user, &row.device, &row.id);
-        if let Some(cutoff) = cutoff.filter(|cutoff| row.login_at <= *cutoff) {
-            let again = login.at.is_some_and(|at| at > cutoff && self.knows_login(login));
-            return if again { Ok(None) } else { Err(AuthnError::Revoked { since: now.since(cutoff) }) };
+        match cutoff.filter(|cutoff| row.login_at <= *cutoff || row.ends_at <= now) {
+            _ if self.is_live(&row, now) => Ok(Some(row)),
+            // whether it is new enough is judged as for any new session
+            _ if again(row.login_at) => Ok(None),
+            Some(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
+            None => Err(AuthnError::Over),
         }
-        if row.ends_at <= now {
-            let again = login.at.is_some_and(|at| at > row.login_at);
-            return if again { Ok(None) } else { Err(AuthnError::Over) };
-        }
-        Ok(Some(row))
     }
 
-    /// Refuses a sign-in from before a revocation of the person, the device, or an earlier session of theirs.
+    /// Says whether a session can be renewed: it has neither run out nor been revoked.
+    fn is_live(&self, row: &SessionRow, now: UnixTime) -> bool {
+        let cutoff = self.store.cutoff_of(&row.user, &row.device, &row.id);
+        row.ends_at > now && cutoff.is_none_or(|cutoff| row.login_at > cutoff)
+    }
+
+    /// Refuses a sign-in from before a revocation of the person, the device, or an earlier session of theirs; gives its time.
     ///
     /// # Security
     /// The time of a sign-in is `auth_time`. Where the issuer gives none it is the oldest issue time of the tokens shown, which a
     /// refresh moves; so once an issuer has given one for a person, tokens without it do not pass a revocation.
-    fn login_stands(&self, login: &Login, device: &DeviceId, now: UnixTime) -> Result<(), AuthnError> {
+    fn login_stands(&self, login: &Login, device: &DeviceId, now: UnixTime) -> Result<UnixTime, AuthnError> {
+        let at = login.at.unwrap_or(now);
         let user = &login.identity.user;
         let subjects = [
             Subject::User(user.clone()),
@@ -132,24 +139,18 @@ impl Authn {
             Subject::Login(user.clone(), device.clone()),
         ];
         let Some(cutoff) = subjects.iter().filter_map(|subject| self.store.cutoff(subject)).max() else {
-            return Ok(());
+            return Ok(at);
         };
-        if login.at.is_none_or(|at| at <= cutoff) {
+        // times have whole seconds: a sign-in in the very second of the revocation is new if nobody used it before
+        let used = || self.store.sessions_of(user).iter().any(|row| row.login_at == at);
+        if at < cutoff || (at == cutoff && used()) {
             return Err(AuthnError::Revoked { since: now.since(cutoff) });
         }
-        if !self.knows_login(login) {
-            return Err(AuthnError::Refused {
-                issuer: login.identity.issuer.clone(),
-                what: "sign-in",
-                fault: TokenFault::NoLoginTime,
-            });
+        if login.identity.auth_time.is_none() && self.gave_auth_time(user) {
+            let issuer = login.identity.issuer.clone();
+            return Err(AuthnError::Refused { issuer, what: "sign-in", fault: TokenFault::NoLoginTime });
         }
-        Ok(())
-    }
-
-    /// Says whether the time of a sign-in is as good as this issuer can tell it.
-    fn knows_login(&self, login: &Login) -> bool {
-        login.identity.auth_time.is_some() || !self.gave_auth_time(&login.identity.user)
+        Ok(at.max(after(cutoff)))
     }
 
     fn gave_auth_time(&self, user: &UserId) -> bool {
@@ -159,19 +160,28 @@ impl Authn {
             .any(|row| serde_json::from_str::<Identity>(&row.identity).is_ok_and(|known| known.auth_time.is_some()))
     }
 
-    /// Checks a signed posture report: the same key as the proof, a nonce of ours, once.
+    /// Checks a signed posture report: the same key as the proof, now, once.
+    ///
+    /// A nonce of ours proves the time; without one the device's clock has to be right.
     pub(super) fn report(&self, jws: &str, device: &DeviceId, now: UnixTime) -> Result<Report, AuthnError> {
-        // the nonce proves the time; the device's own clock is not asked
-        let expected = posture::Expected { audience: &self.resource, device, now, skew: ANY_TIME };
-        let accepted = posture::check(jws, &expected)?;
-        if !accepted.nonce.as_deref().is_some_and(|nonce| self.nonces.is_ours(nonce, now)) {
+        let check = |skew| posture::check(jws, &posture::Expected { audience: &self.resource, device, now, skew });
+        let accepted = match check(ANY_TIME)? {
+            accepted if accepted.nonce.is_some() => accepted,
+            _ => check(SKEW)?,
+        };
+        if !accepted.nonce.as_deref().is_none_or(|nonce| self.nonces.is_ours(nonce, now)) {
             return Err(AuthnError::PostureNonce);
         }
-        match self.newcomers.first(device, &accepted.jti, now) {
+        match self.reports.first(device, &accepted.jti, now) {
             Err(AuthnError::Replay { .. }) => Err(AuthnError::PostureNonce),
             other => other.map(|()| accepted.report),
         }
     }
+}
+
+/// The first second that a revocation does not reach.
+fn after(cutoff: UnixTime) -> UnixTime {
+    UnixTime(cutoff.0.saturating_add(1))
 }
 
 /// Keeps of an earlier identity what the new tokens do not say: a renewal mostly brings the access token alone.

@@ -203,6 +203,3 @@ pub(super) fn listed(audiences: &[&str]) -> String {
 fn short(text: &str) -> String {
     ztsa_proto::text::printable(text, 128)
 }
-
-#[cfg(test)]
-mod tests;

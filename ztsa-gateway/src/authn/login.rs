@@ -77,7 +77,9 @@ impl Issuer {
             if text(&more, "sub").as_deref() != Some(&subject) {
                 return Err(self.refused("userinfo answer", TokenFault::Subject));
             }
-            more.into_iter().for_each(|(name, value)| drop(access.entry(name).or_insert(value)));
+            for (name, value) in more {
+                access.entry(name).or_insert(value);
+            }
         }
         self.person(&access, &id, &subject)
     }

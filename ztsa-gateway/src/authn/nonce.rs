@@ -23,10 +23,10 @@ pub(super) struct Nonces {
 }
 
 impl Nonces {
+    #[expect(clippy::expect_used, reason = "without randomness nothing here is safe; AWS-LC itself aborts then")]
     pub(super) fn new(life: Duration) -> Nonces {
         let mut bytes = [0; 32];
-        // aws-lc aborts the process rather than fail here; zeros would make nonces guessable, not proofs
-        drop(rand::fill(&mut bytes));
+        rand::fill(&mut bytes).expect("the system gives randomness");
         Nonces { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), life }
     }
 

@@ -1,1 +1,7 @@
+//! Authentication as its callers see it: a small real issuer over HTTP, real keys, forged and worn-out tokens.
 
+mod check;
+mod fake;
+mod issuer;
+mod login;
+mod renewal;

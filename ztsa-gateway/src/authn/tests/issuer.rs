@@ -1,0 +1,151 @@
+//! An issuer that is slow, down, replaced by a portal, or changes its keys.
+
+use std::time::Duration;
+
+use serde_json::json;
+use ztsa_proto::jws::{self, SoftwareKey};
+
+use super::fake::{GATEWAY, NOW, World, after, form, kid};
+use crate::authn::{AuthnError, IssuerError, TokenFault};
+
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+async fn failure(world: &World, now: ztsa_proto::time::UnixTime) -> IssuerError {
+    let access = world.access(json!({"iat": now.0, "exp": now.0 + 60}));
+    match world.exchange(form(&access, None), now).await {
+        Err(error @ AuthnError::Issuer { .. }) => {
+            let problem = error.problem();
+            assert_eq!((problem.code.as_str(), problem.status, error.oauth().status), ("auth.issuer", 503, 503));
+            assert!(problem.detail.contains("issuer `corp`"), "{}", problem.detail);
+            match error {
+                AuthnError::Issuer { cause, .. } => cause,
+                other => panic!("{other}"),
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_answers_wrongly_is_named_with_what_it_did() {
+    let html = "<html>Sign in to HotelNet</html>".to_owned();
+    let big = format!("{{\"issuer\":\"{}\"}}", "x".repeat(300_000));
+    for (page, says) in [
+        ((200, "text/html", html), "a web page instead of JSON"),
+        ((200, "application/json", "{".to_owned()), "instead of JSON"),
+        ((200, "application/json", String::new()), "nothing instead of JSON"),
+        ((200, "application/json", "[]".to_owned()), "instead of JSON"),
+        ((200, "application/json", big), "more than 262144 bytes"),
+        (
+            (200, "application/json", "{\"issuer\":\"https://evil.example\"}".to_owned()),
+            "the document of https://evil.example",
+        ),
+        ((200, "application/json", "{}".to_owned()), "the document of nobody"),
+        ((302, "text/html", String::new()), "status 302"),
+        ((429, "text/plain", "slow down".to_owned()), "status 429"),
+        ((500, "text/html", "oops".to_owned()), "status 500"),
+        ((503, "application/json", "{\"error\":\"maintenance\"}".to_owned()), "status 503"),
+    ] {
+        let world = World::new("");
+        world.site.page(DISCOVERY, page);
+        let cause = failure(&world, NOW).await;
+        assert!(cause.to_string().contains(says), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_without_usable_keys_is_an_outage_not_a_refusal() {
+    let world = World::new("");
+    world.site.json("/jwks", &json!({"keys": [{"kty": "oct", "k": "AAAA"}]}));
+    assert!(matches!(failure(&world, NOW).await, IssuerError::NoKeys { .. }));
+    let world = World::new("");
+    world.site.json(DISCOVERY, &json!({"issuer": world.site.url, "jwks_uri": "ftp://x/keys"}));
+    assert_eq!(failure(&world, NOW).await, IssuerError::Endpoint("jwks_uri"));
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_is_unreachable() {
+    let mut world = World::new("");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!(
+        "public_url = \"{GATEWAY}\"\ntls = {{ cert = \"c\", key = \"k\" }}\n[[issuer]]\nname = \"corp\"\nissuer = \"http://{free}\"\nclient_id = \"c\""
+    );
+    world.config = crate::config::Config::parse(&text, std::path::Path::new("/")).unwrap();
+    world.site.url = format!("http://{free}");
+    world.restart();
+    assert!(matches!(failure(&world, NOW).await, IssuerError::Unreachable { .. }));
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_is_given_up_on() {
+    let world = World::new("");
+    world.site.page(DISCOVERY, (0, "", String::new()));
+    let asked = std::time::Instant::now();
+    assert!(matches!(failure(&world, NOW).await, IssuerError::Timeout { .. }));
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    // the next ones do not wait as well
+    let asked = std::time::Instant::now();
+    assert!(matches!(failure(&world, after(1)).await, IssuerError::Timeout { .. }));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn discovery_falls_back_to_rfc_8414() {
+    let world = World::new("");
+    world.site.page(DISCOVERY, (404, "text/html", String::new()));
+    let url = &world.site.url;
+    world
+        .site
+        .json("/.well-known/oauth-authorization-server", &json!({"issuer": url, "jwks_uri": format!("{url}/jwks")}));
+    assert!(world.exchange(form(&world.access(json!({})), None), NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_are_remembered_and_a_new_one_is_fetched_once() {
+    let world = World::new("");
+    for _ in 0..5 {
+        world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap();
+    }
+    assert_eq!((world.site.hits(DISCOVERY), world.site.hits("/jwks")), (1, 1));
+    let new = SoftwareKey::generate().unwrap();
+    let claims = json!({"iss": world.site.url, "aud": GATEWAY, "sub": "alice", "iat": NOW.0, "exp": NOW.0 + 600});
+    let rotated = jws::sign(&new, &json!({"typ": "at+jwt", "alg": "ES256", "kid": kid(&new)}), &claims).unwrap();
+    let outcome = world.exchange(form(&rotated, None), after(20)).await;
+    assert!(matches!(outcome, Err(AuthnError::Refused { fault: TokenFault::UnknownKey, .. })), "{outcome:?}");
+    assert_eq!(world.site.hits("/jwks"), 2, "an unknown key is looked for");
+    world.site.publish(&[&world.key, &new]);
+    for second in 21..29 {
+        assert!(world.exchange(form(&rotated, None), after(second)).await.is_err());
+    }
+    assert_eq!(world.site.hits("/jwks"), 2, "but not with every token that names one");
+    assert!(world.exchange(form(&rotated, None), after(31)).await.is_ok());
+    assert_eq!(world.site.hits("/jwks"), 3);
+}
+
+#[tokio::test]
+async fn known_keys_outlast_a_short_outage_and_no_more() {
+    let world = World::new("");
+    world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap();
+    world.site.page(DISCOVERY, (503, "text/plain", String::new()));
+    let at = |seconds: u64| {
+        let access = world.access(json!({"iat": NOW.0 + seconds, "exp": NOW.0 + seconds + 60}));
+        world.exchange(form(&access, None), after(seconds))
+    };
+    assert!(at(599).await.is_ok());
+    assert!(at(3600).await.is_ok(), "keys of an hour ago");
+    assert_eq!(
+        failure(&world, after(3601)).await,
+        IssuerError::Status { url: format!("{}{DISCOVERY}", world.site.url), status: 503 }
+    );
+    world.site.publish(&[&world.key]);
+    assert!(at(3612).await.is_ok(), "and it heals by itself");
+}
+
+#[tokio::test]
+async fn many_at_once_ask_the_issuer_once() {
+    let world = World::new("");
+    let exchanges: Vec<_> = (0..20).map(|_| world.exchange(form(&world.access(json!({})), None), NOW)).collect();
+    let outcomes = futures_util::future::join_all(exchanges).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(world.site.hits("/jwks"), 1);
+}
