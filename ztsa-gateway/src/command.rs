@@ -24,7 +24,14 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "ztsa-gateway", version, about, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// What is logged, such as `info` or `ztsa_gateway=debug`.
-    #[arg(long, env = "ZTSA_LOG", default_value = "info", global = true, value_name = "FILTER", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "ZTSA_LOG",
+        default_value = "info",
+        global = true,
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
     log: String,
     #[command(subcommand)]
     command: Command,

@@ -215,3 +215,6 @@ impl Drop for Lease {
 fn size(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,6 @@ impl Policies {
         self.slices.get(app).map_or(0, slice::Slice::len)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,11 +22,13 @@ type Answer = Result<Map<String, Value>, Fault>;
 
 /// Answers one line.
 pub(super) fn answer(engine: &Engine, line: &[u8]) -> Vec<u8> {
-    let answer = serde_json::from_slice::<Request>(line).map_err(Fault::syntax).and_then(|request| order(engine, request));
+    let answer =
+        serde_json::from_slice::<Request>(line).map_err(Fault::syntax).and_then(|request| order(engine, request));
     match answer {
-        Ok(mut members) => {
-            members.insert("ok".to_owned(), Value::Bool(true));
-            text(members)
+        Ok(members) => {
+            let mut answer = view::members([("ok", Value::Bool(true))]);
+            answer.extend(members);
+            text(answer)
         }
         Err(fault) => fault.text(),
     }
@@ -143,9 +145,9 @@ fn explain(engine: &Engine, user: &str, app: &str) -> Answer {
     }
     let mut members = view::named(engine, &user);
     members.insert("app".to_owned(), json!(app));
-    let sessions = explained.into_iter().map(|(session, why)| {
-        json!({ "session": session.id, "device": session.device, "why": why })
-    });
+    let sessions = explained
+        .into_iter()
+        .map(|(session, why)| json!({ "session": session.id, "device": session.device, "why": why }));
     members.insert("sessions".to_owned(), Value::Array(sessions.collect()));
     Ok(members)
 }
@@ -189,7 +191,9 @@ fn app_name(engine: &Engine, text: &str) -> Result<AppName, Fault> {
 
 fn time(text: &str) -> Result<Duration, Fault> {
     let time = duration::parse(text).filter(|time| !time.is_zero());
-    time.ok_or_else(|| Fault::new(&format!("{text:?} is not a time"), Some("use a number with s, m, h or d, such as 1h")))
+    time.ok_or_else(|| {
+        Fault::new(&format!("{text:?} is not a time"), Some("use a number with s, m, h or d, such as 1h"))
+    })
 }
 
 impl Fault {
@@ -203,7 +207,10 @@ impl Fault {
 
     #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err asks for")]
     fn syntax(error: serde_json::Error) -> Self {
-        Self::new(&format!("the request is not understood: {error}"), Some("one JSON object a line, with the member op"))
+        Self::new(
+            &format!("the request is not understood: {error}"),
+            Some("one JSON object a line, with the member op"),
+        )
     }
 
     fn text(self) -> Vec<u8> {

@@ -120,7 +120,7 @@ pub(super) fn members<const N: usize>(members: [(&str, Value); N]) -> Map<String
 pub(super) fn status(engine: &Engine) -> Map<String, Value> {
     members([
         ("version", json!(env!("CARGO_PKG_VERSION"))),
-        ("gateway", json!(engine.config().public_url.as_str())),
+        ("gateway", json!(engine.config().resource())),
         ("tunnels", json!(engine.leases().len())),
         ("sessions", json!(engine.list_sessions().len())),
         ("policies", json!(engine.policy_count())),

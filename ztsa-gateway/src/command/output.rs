@@ -30,10 +30,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>], none: &str) -> Result<(
         return line(none);
     }
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| printable(cell, CELL)).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell, CELL)).collect()).collect();
     let width = |column: usize| {
         let cells = rows.iter().chain(std::iter::once(&head)).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
@@ -74,7 +72,8 @@ pub(crate) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
 /// Names a person as people know them: their name, else the subject of `ISSUER|SUBJECT`.
 pub(crate) fn person(value: &Value) -> String {
     let name = value.get("name").and_then(Value::as_str);
-    let subject = value.get("user").and_then(Value::as_str).and_then(|user| user.split_once('|')).map(|(_, subject)| subject);
+    let subject =
+        value.get("user").and_then(Value::as_str).and_then(|user| user.split_once('|')).map(|(_, subject)| subject);
     printable(name.or(subject).unwrap_or("-"), CELL)
 }
 
@@ -85,8 +84,10 @@ pub(crate) fn changed(value: &Value) -> String {
         let count = count(&tunnels, member);
         (count > 0).then(|| format!("{} {word}", tunnel_count(count)))
     };
-    let parts: Vec<String> =
-        [part("ended", "ended"), part("suspended", "suspended"), part("restored", "restored")].into_iter().flatten().collect();
+    let parts: Vec<String> = [part("ended", "ended"), part("suspended", "suspended"), part("restored", "restored")]
+        .into_iter()
+        .flatten()
+        .collect();
     if parts.is_empty() { "no live tunnel changed".to_owned() } else { parts.join(", ") }
 }
 

@@ -118,7 +118,9 @@ pub(crate) fn failure(error: PolicyError) -> Failure {
     match error {
         PolicyError::Mistakes(_) if mistakes == 1 => failure.hint("one mistake; nothing was loaded"),
         PolicyError::Mistakes(_) => failure.hint(format!("{mistakes} mistakes; nothing was loaded")),
-        PolicyError::Read { .. } => failure.hint("[policy] dir names the directory; `policy schema` prints the vocabulary"),
+        PolicyError::Read { .. } => {
+            failure.hint("[policy] dir names the directory; `policy schema` prints the vocabulary")
+        }
         PolicyError::TooLarge { .. } | PolicyError::Schema(_) => failure,
     }
 }
@@ -142,7 +144,8 @@ fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
     let files = if test.files.is_empty() { beside(&test.place)? } else { test.files.clone() };
     let (mut right, mut wrong) = (0_usize, Vec::new());
     for file in &files {
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+        let text =
+            std::fs::read_to_string(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
         let cases = case::parse(&text).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
         for (number, case) in cases.iter().enumerate() {
             let name = if case.name.is_empty() { format!("case {}", number + 1) } else { case.name.clone() };
@@ -156,7 +159,9 @@ fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
             if !json {
                 line(&format!("WRONG {}: {name}: {why}", file.display()))?;
             }
-            wrong.push(json!({ "file": file, "case": name, "wrong": why, "policies": outcome.explanation.decision.policies }));
+            wrong.push(
+                json!({ "file": file, "case": name, "wrong": why, "policies": outcome.explanation.decision.policies }),
+            );
         }
     }
     if json {
@@ -178,7 +183,8 @@ fn beside(place: &Where) -> Result<Vec<PathBuf>, Failure> {
     let dir = place.dir.clone().unwrap_or(config.policy.dir);
     let entries = std::fs::read_dir(&dir).map_err(|error| Failure::new(format!("{}: {error}", dir.display())))?;
     let is_cases = |path: &Path| path.to_string_lossy().ends_with(".test.toml");
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_cases(path)).collect();
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_cases(path)).collect();
     files.sort();
     Ok(files)
 }
@@ -188,7 +194,12 @@ fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> 
     socket.show(&request, |answer| {
         for session in list(answer, "sessions") {
             let why = session.get("why").cloned().unwrap_or_default();
-            line(&format!("session {} on device {}: {}", text(session, "session"), text(session, "device"), text(&why, "decision")))?;
+            line(&format!(
+                "session {} on device {}: {}",
+                text(session, "session"),
+                text(session, "device"),
+                text(&why, "decision")
+            ))?;
             if let Some(problem) = why.get("problem").filter(|problem| problem.is_object()) {
                 line(&format!("  {}: {}", text(problem, "code"), text(problem, "detail")))?;
             }
@@ -196,7 +207,12 @@ fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> 
                 line(&format!("  {} {}: {}", text(policy, "effect"), text(policy, "id"), text(policy, "reason")))?;
             }
             for missing in list(&why, "missing") {
-                line(&format!("  missing {} ({}): {}", text(missing, "fact"), text(missing, "state"), text(missing, "remedy")))?;
+                line(&format!(
+                    "  missing {} ({}): {}",
+                    text(missing, "fact"),
+                    text(missing, "state"),
+                    text(missing, "remedy")
+                ))?;
             }
         }
         Ok(())
@@ -205,9 +221,8 @@ fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> 
 
 fn explain_file(explain: Explain, config: &Path, json: bool) -> Result<(), Failure> {
     let (apps, policies) = load(&Where { config: config.to_owned(), dir: None })?;
-    let Outcome { explanation, .. } = case(explain)?
-        .try_on(&policies, &apps)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let Outcome { explanation, .. } =
+        case(explain)?.try_on(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
     if json {
         return line(&shown(&explanation).to_string());
     }
@@ -254,12 +269,14 @@ fn case(explain: Explain) -> Result<Case, Failure> {
 }
 
 fn shown(explanation: &Explanation) -> Value {
-    let rules = explanation.rules.iter().map(|rule| {
-        json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "monitor": rule.monitor })
-    });
-    let missing = explanation.missing.iter().map(|missing| {
-        json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy })
-    });
+    let rules = explanation
+        .rules
+        .iter()
+        .map(|rule| json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "monitor": rule.monitor }));
+    let missing = explanation
+        .missing
+        .iter()
+        .map(|missing| json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy }));
     json!({
         "decision": Expect::of(&explanation.decision.verdict).as_str(),
         "problem": explanation.decision.problem().map(|problem| &**problem),

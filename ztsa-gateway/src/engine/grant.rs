@@ -11,6 +11,7 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use super::Engine;
+use super::record::Ask;
 use crate::audit::Activity;
 use crate::authn::Session;
 
@@ -54,7 +55,8 @@ impl Engine {
         let app = self.named(&request.app)?;
         let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
         let full = full.then(|| problem::new("gateway.limit").with_detail("this session has as many grants as it may"));
-        self.asked(Activity::Grant, &session, &app, peer, now, full)?;
+        let ask = Ask { activity: Activity::Grant, reason: request.reason.as_deref() };
+        self.asked(ask, &session, &app, peer, now, full)?;
         let expires_at = now.plus(self.inner.config.session.token_lifetime);
         let grant = GrantId::random();
         self.grants().add(grant.clone(), &session, &app.name, expires_at);
@@ -79,13 +81,7 @@ impl Grants {
     }
 
     /// Says whether a grant is good for this session, device and app.
-    pub(super) fn check(
-        &self,
-        id: &GrantId,
-        session: &Session,
-        app: &AppName,
-        now: UnixTime,
-    ) -> Result<(), Problem> {
+    pub(super) fn check(&self, id: &GrantId, session: &Session, app: &AppName, now: UnixTime) -> Result<(), Problem> {
         let grant = self.grants.get(id);
         let own = |grant: &&Grant| grant.session == session.id && grant.device == session.device && grant.app == *app;
         match grant.filter(own) {

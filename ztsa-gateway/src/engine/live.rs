@@ -68,17 +68,16 @@ impl Engine {
                     if on_change == OnChange::Suspend {
                         changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, now));
                     } else {
-                        changed.ended += usize::from(self.end_tunnel(tunnel, problem, now));
+                        changed.ended += usize::from(self.end_tunnel(tunnel, problem));
                     }
                 }
             }
         }
     }
 
-    pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, now: UnixTime) -> bool {
+    pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>) -> bool {
         let ended = self.inner.leases.end_tunnel(tunnel, problem);
         if ended {
-            let _ = now;
             self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
         }
         ended
@@ -118,7 +117,7 @@ impl Engine {
         for ticket in self.inner.tickets.expire(now) {
             let problem = Arc::new(problem::new("ticket.invalid").with_detail("the ticket ran out"));
             for tunnel in self.inner.leases.select(&Selector::Ticket(ticket.id)) {
-                changed.ended += usize::from(self.end_tunnel(&tunnel, &problem, now));
+                changed.ended += usize::from(self.end_tunnel(&tunnel, &problem));
             }
         }
         for subject in self.inner.risk.expire(now) {

@@ -12,6 +12,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::Engine;
 use super::judge::Judged;
+use super::record::Ask;
 use crate::audit::Activity;
 use crate::authn::Session;
 use crate::config::App;
@@ -41,19 +42,13 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::open`], and `ticket.invalid`.
-    pub fn open_ticket(
-        &self,
-        ticket: &str,
-        to: &Destination,
-        peer: IpAddr,
-    ) -> Result<(Lease, Arc<App>), Arc<Problem>> {
+    pub fn open_ticket(&self, ticket: &str, to: &Destination, peer: IpAddr) -> Result<(Lease, Arc<App>), Arc<Problem>> {
         let now = self.inner.clock.now();
         let invalid = || Arc::new(problem::new("ticket.invalid"));
         let live = self.inner.tickets.find(ticket, now).ok_or_else(invalid)?;
         let app = self.inner.config.app(&to.host, to.port).filter(|app| app.name == live.ticket.app);
         let app = app.ok_or_else(invalid)?;
-        let asked =
-            Asked { session: &live.session, app, peer, grant: None, ticket: Some(&live.ticket.id) };
+        let asked = Asked { session: &live.session, app, peer, grant: None, ticket: Some(&live.ticket.id) };
         let lease = self.lease(&asked, now)?;
         // the last use may have gone to somebody else meanwhile
         if self.inner.tickets.count_use(&live.ticket) { Ok((lease, Arc::clone(app))) } else { Err(invalid()) }
@@ -75,8 +70,7 @@ impl Engine {
         let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None)?;
         let lasts = request.for_seconds.map(Duration::from_secs);
         let minted = self.inner.tickets.mint(&session, &app.name, lasts, request.uses, now);
-        let (secret, ticket) =
-            minted.map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        let (secret, ticket) = minted.map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
         Ok(TicketResponse {
             ticket: secret,
             id: ticket.id,
@@ -87,9 +81,9 @@ impl Engine {
     }
 
     /// Judges, records, and gives the answer when it is yes. `also` is a reason to refuse that only this question has.
-    pub(super) fn asked(
+    pub(super) fn asked<'a>(
         &self,
-        activity: Activity,
+        ask: impl Into<Ask<'a>>,
         session: &Session,
         app: &App,
         peer: IpAddr,
@@ -101,7 +95,7 @@ impl Engine {
         if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
             judged = judged.refused(problem);
         }
-        self.decided(activity, session, app, peer, now, &judged);
+        self.decided(ask.into(), session, app, peer, now, &judged);
         match judged.problem() {
             Some(problem) => Err(Arc::clone(problem)),
             None => Ok(judged),

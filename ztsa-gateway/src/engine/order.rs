@@ -75,10 +75,13 @@ impl Engine {
             let tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
             tunnels.last().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |tunnel| tunnel.peer)
         };
-        Ok(sessions.into_iter().map(|session| {
-            let why = self.explained(&session, &app, peer(&session.id));
-            (session, why)
-        }).collect())
+        Ok(sessions
+            .into_iter()
+            .map(|session| {
+                let why = self.explained(&session, &app, peer(&session.id));
+                (session, why)
+            })
+            .collect())
     }
 
     /// Forgets what was decided about a device and ends its sessions; signing in again makes it a new one.
@@ -202,8 +205,11 @@ impl Engine {
     /// No device or several are meant.
     pub fn find_device(&self, text: &str) -> Result<DeviceId, OrderError> {
         let devices = self.inner.store.devices();
-        let found: Vec<&DeviceId> =
-            devices.iter().map(|device| &device.id).filter(|id| !text.is_empty() && id.as_str().starts_with(text)).collect();
+        let found: Vec<&DeviceId> = devices
+            .iter()
+            .map(|device| &device.id)
+            .filter(|id| !text.is_empty() && id.as_str().starts_with(text))
+            .collect();
         match found.as_slice() {
             [] => Err(OrderError::UnknownDevice(text.to_owned())),
             [one] => Ok((*one).clone()),
@@ -257,9 +263,8 @@ impl Engine {
 
     fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Revoked {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
-        let now = self.inner.clock.now();
         let tunnels = self.inner.leases.select(selector);
-        let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem, now)).count();
+        let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();
         let tickets = self.inner.tickets.end(selector).len();
         let sessions = self.ended_sessions(selector);
         for session in &sessions {

@@ -13,11 +13,24 @@ use crate::config::App;
 use crate::lease::{Closed, End, Tunnel};
 use crate::policy::{Policies, PolicyError};
 
+/// What was asked for, and why in the person's own words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) activity: Activity,
+    pub(super) reason: Option<&'a str>,
+}
+
+impl From<Activity> for Ask<'_> {
+    fn from(activity: Activity) -> Self {
+        Self { activity, reason: None }
+    }
+}
+
 impl Engine {
     /// Records one decision.
     pub(super) fn decided(
         &self,
-        activity: Activity,
+        ask: Ask<'_>,
         session: &Session,
         app: &App,
         peer: IpAddr,
@@ -26,16 +39,22 @@ impl Engine {
     ) {
         let problem = judged.problem();
         let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
+        let answer = problem.map(ToString::to_string);
+        let message = match (answer, ask.reason) {
+            (answer, None) => answer,
+            (None, Some(reason)) => Some(format!("asked for: {reason}")),
+            (Some(answer), Some(reason)) => Some(format!("{answer}; asked for: {reason}")),
+        };
         self.inner.audit.record(Record {
             actor: Some(actor(session)),
             peer: Some(peer),
             app: Some((app.name.clone(), app.target.port)),
             code: problem.map(|problem| problem.code.clone()),
-            message: problem.map(|problem| problem.to_string()),
+            message,
             policies: judged.decision.policies.clone(),
             shadow: judged.decision.shadow.clone(),
             decision: Some(judged.id.clone()),
-            ..Record::new(now, activity, outcome)
+            ..Record::new(now, ask.activity, outcome)
         });
     }
 

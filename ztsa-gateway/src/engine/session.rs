@@ -87,7 +87,7 @@ impl Engine {
             let mut tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
             // a ticket lasts by itself
             tunnels.retain(|tunnel| tunnel.ticket.is_none());
-            ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem, now)).count();
+            ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem)).count();
             self.tell(&session, EventKind::SessionEnded, None, None, Some(&problem));
             self.grants().end_session(&session);
             self.sessions().live.remove(&session);

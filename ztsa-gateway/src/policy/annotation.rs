@@ -102,9 +102,7 @@ impl Annotated {
 }
 
 fn check(effect: Effect, name: &str, value: &str) -> Result<(), Wrong> {
-    let wrong = |cause: String, hint: &str| {
-        Err(Wrong { name: name.to_owned(), cause, hint: hint.to_owned() })
-    };
+    let wrong = |cause: String, hint: &str| Err(Wrong { name: name.to_owned(), cause, hint: hint.to_owned() });
     if effect == Effect::Permit && matches!(name, "remedy" | "code" | "step_up" | "max_age") {
         return wrong(
             format!("@{name} stands on a permit, but only a forbid refuses"),

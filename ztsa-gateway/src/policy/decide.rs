@@ -116,7 +116,8 @@ fn refused(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
     let rules: Vec<&Annotated> = ids.iter().filter_map(|id| slice.rule(id)).collect();
     if rules.is_empty() {
         let mut problem = problem::new("policy.no_match");
-        problem.detail = format!("no policy lets you open {} as you are signed in now, on this device", request.app.name);
+        problem.detail =
+            format!("no policy lets you open {} as you are signed in now, on this device", request.app.name);
         return Decision::deny(problem, ids);
     }
     let code = rules.iter().find_map(|rule| rule.code.as_deref()).unwrap_or("policy.forbidden");

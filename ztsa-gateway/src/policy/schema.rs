@@ -16,7 +16,6 @@ use crate::authn::Identity;
 use crate::config::App;
 use crate::posture;
 
-
 /// The age in seconds of what was never seen: never small enough to pass for fresh.
 pub const NEVER: i64 = 1_000_000_000;
 
@@ -170,7 +169,11 @@ impl Vocabulary {
     }
 
     /// Turns a request into what Cedar evaluates.
-    pub(super) fn cedar(&self, request: &Request<'_>, app: &Entity) -> Result<(cedar_policy::Request, Entities), Cause> {
+    pub(super) fn cedar(
+        &self,
+        request: &Request<'_>,
+        app: &Entity,
+    ) -> Result<(cedar_policy::Request, Entities), Cause> {
         let entities = Entities::from_entities([self.user_entity(request.identity)?, app.clone()], None)?;
         let request = cedar_policy::Request::new(
             self.user(request.identity),

@@ -61,9 +61,9 @@ impl Slice {
     /// Says whether the person may know of the app: some enforced permit names them or a group of theirs.
     pub(super) fn is_visible(&self, identity: &Identity, vocabulary: &Vocabulary) -> bool {
         let user = vocabulary.user(identity);
-        self.rules.iter().any(|rule| {
-            rule.is_permit() && !rule.monitor && could_be(&rule.principal(), &user, identity, vocabulary)
-        })
+        self.rules
+            .iter()
+            .any(|rule| rule.is_permit() && !rule.monitor && could_be(&rule.principal(), &user, identity, vocabulary))
     }
 }
 

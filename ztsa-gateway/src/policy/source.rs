@@ -37,6 +37,12 @@ pub struct Mistake {
     pub hint: Option<String>,
 }
 
+impl Mistake {
+    fn place(&self) -> (&Path, usize, usize) {
+        (&self.file, self.line, self.column)
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.cause)?;
@@ -143,7 +149,11 @@ pub(super) fn parse(
     if reading.mistakes.is_empty() {
         Ok((reading.rules, reading.warnings))
     } else {
-        Err(PolicyError::Mistakes(reading.mistakes))
+        let mut mistakes = reading.mistakes;
+        mistakes.sort_by(|a, b| a.place().cmp(&b.place()));
+        // what is wrong for each action is wrong once
+        mistakes.dedup_by(|later, first| later.place() == first.place());
+        Err(PolicyError::Mistakes(mistakes))
     }
 }
 
@@ -167,7 +177,11 @@ impl Reading {
         if let Some(template) = set.templates().next() {
             let at = source.offset_of(template.id());
             let cause = "a template cannot be used here".to_owned();
-            return self.mistakes.push(source.mistake(at, cause, Some("write it out without ?principal or ?resource".into())));
+            return self.mistakes.push(source.mistake(
+                at,
+                cause,
+                Some("write it out without ?principal or ?resource".into()),
+            ));
         }
         let result = validator.validate(&set, ValidationMode::Strict);
         self.mistakes.extend(result.validation_errors().map(|error| source.diagnosed(error)));
@@ -201,7 +215,13 @@ impl Reading {
     }
 
     /// An app or tag that the configuration does not have is probably a slip of the pen, and a forbid on it forbids nothing.
-    fn unknown_apps(&mut self, source: &Source, policy: &cedar_policy::Policy, vocabulary: &Vocabulary, apps: &[Arc<App>]) {
+    fn unknown_apps(
+        &mut self,
+        source: &Source,
+        policy: &cedar_policy::Policy,
+        vocabulary: &Vocabulary,
+        apps: &[Arc<App>],
+    ) {
         let at = source.offset_of(policy.id());
         for literal in policy.entity_literals() {
             let id = literal.id().unescaped().to_owned();
@@ -229,7 +249,10 @@ impl Source {
         let offset = label.as_ref().map_or(0, miette::LabeledSpan::offset);
         let text = error.to_string();
         // "for policy `policy0`, the cause": the place says which policy it is
-        let cause = text.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(&*text, |(_, cause)| cause);
+        let cause = text
+            .strip_prefix("for policy `")
+            .and_then(|rest| rest.split_once("`, "))
+            .map_or(&*text, |(_, cause)| cause);
         let said = label.as_ref().and_then(miette::LabeledSpan::label).filter(|said| !cause.contains(said));
         let cause = said.map_or_else(|| cause.to_owned(), |said| format!("{cause}: {said}"));
         self.mistake(offset, cause, error.help().map(|help| help.to_string()))

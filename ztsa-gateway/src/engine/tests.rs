@@ -1,0 +1,8 @@
+//! The engine as those who call it notice it: a real store, audit log, policies and registry; only the time is made.
+
+mod evaluation;
+mod opening;
+mod orders;
+mod world;
+
+pub(crate) use world::World;

@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use ztsa_proto::app::AccessState;
+use ztsa_proto::grant::{GrantRequest, TicketRequest};
+
+use super::World;
+use super::world::PEER;
+use crate::lease::End;
+use crate::store::DeviceState;
+
+fn grant(app: &str) -> GrantRequest {
+    GrantRequest { app: app.parse().unwrap(), reason: None }
+}
+
+fn ticket(app: &str, for_seconds: Option<u64>, uses: Option<u32>) -> TicketRequest {
+    TicketRequest { app: app.parse().unwrap(), for_seconds, uses }
+}
+
+#[test]
+fn what_policy_permits_opens_and_the_rest_does_not_exist() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let mallory = world.session("mallory", &[], "laptop");
+    assert_eq!(world.open(&alice, "wiki").unwrap().app().name.to_string(), "wiki");
+    let hidden = world.open(&mallory, "wiki").unwrap_err();
+    let missing = world.engine.named(&"nothing".parse().unwrap()).unwrap_err();
+    assert_eq!(hidden.code, "app.unknown");
+    let blank = |problem: &ztsa_proto::problem::Problem| {
+        let mut problem = problem.clone();
+        problem.decision = problem.decision.map(|decision| "x".repeat(decision.len()));
+        problem.to_json()
+    };
+    assert_eq!(blank(&hidden), blank(&missing), "a hidden app answers exactly like one that is not there");
+    assert!(world.engine.apps(&mallory, PEER).apps.is_empty());
+    let apps = world.engine.apps(&alice, PEER).apps;
+    assert_eq!(apps.len(), 3);
+    assert!(apps.iter().all(|app| app.access.state == AccessState::Open));
+}
+
+#[test]
+fn a_grant_is_for_one_app_one_session_and_a_while() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let bob = world.session("bob", &["dev"], "desktop");
+    let granted = world.engine.grant(&alice, &grant("wiki"), PEER).unwrap();
+    let open = |session, app| world.engine.open(session, &world.app(app), PEER, Some(&granted.grant));
+    assert!(open(&alice, "wiki").is_ok());
+    assert_eq!(open(&alice, "db").unwrap_err().code, "grant.unknown");
+    assert_eq!(open(&bob, "wiki").unwrap_err().code, "grant.unknown");
+    world.hand.advance(Duration::from_secs(301));
+    let alice = world.renew(&alice, &["dev"]);
+    assert_eq!(open(&alice, "wiki").unwrap_err().code, "grant.expired");
+    assert!(world.open(&alice, "wiki").is_ok(), "without a grant the decision is the grant");
+}
+
+#[test]
+fn tickets_open_their_app_as_often_and_as_long_as_they_say() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let open = |ticket: &str, to: &str| world.engine.open_ticket(ticket, &to.parse().unwrap(), PEER);
+    let twice = world.engine.ticket(&alice, &ticket("db", None, Some(2)), PEER).unwrap();
+    let secret = twice.ticket.expose();
+    assert_eq!(open(secret, "wiki:80").unwrap_err().code, "ticket.invalid", "another app");
+    assert_eq!(open("ztk_guess", "db:5432").unwrap_err().code, "ticket.invalid");
+    let (_first, app) = open(secret, "db:5432").unwrap();
+    assert_eq!(app.name.to_string(), "db");
+    let _second = open(secret, "db.example:5432").unwrap();
+    assert_eq!(open(secret, "db:5432").unwrap_err().code, "ticket.invalid", "used up");
+    let short = world.engine.ticket(&alice, &ticket("db", Some(60), None), PEER).unwrap();
+    let (lease, _) = open(short.ticket.expose(), "db:5432").unwrap();
+    world.hand.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.sweep().ended, 1, "its tunnels end with it");
+    assert_eq!(lease.tunnel().access(), crate::lease::Access::Ended(ended(&lease)));
+    assert_eq!(open(short.ticket.expose(), "db:5432").unwrap_err().code, "ticket.invalid");
+}
+
+fn ended(lease: &crate::lease::Lease) -> std::sync::Arc<ztsa_proto::problem::Problem> {
+    match lease.tunnel().access() {
+        crate::lease::Access::Ended(problem) => problem,
+        other => panic!("not ended: {other:?}"),
+    }
+}
+
+#[test]
+fn ticket_requests_out_of_bounds_are_refused() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let mallory = world.session("mallory", &[], "laptop");
+    let ask = |session, request| world.engine.ticket(session, &request, PEER).unwrap_err().code.clone();
+    assert_eq!(ask(&alice, ticket("db", Some(3_601), None)), "request.invalid");
+    assert_eq!(ask(&alice, ticket("db", Some(0), None)), "request.invalid");
+    assert_eq!(ask(&alice, ticket("db", None, Some(0))), "request.invalid");
+    assert_eq!(ask(&mallory, ticket("db", None, None)), "app.unknown");
+    for _ in 0..100 {
+        world.engine.ticket(&alice, &ticket("db", None, None), PEER).unwrap();
+    }
+    assert_eq!(ask(&alice, ticket("db", None, None)), "gateway.limit");
+}
+
+#[tokio::test]
+async fn tickets_and_risk_survive_a_restart() {
+    let mut world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let kept = world.engine.ticket(&alice, &ticket("db", Some(600), None), PEER).unwrap();
+    let secret = kept.ticket.expose().clone();
+    drop(alice);
+    world.restart(60).await;
+    let open = |world: &World| world.engine.open_ticket(&secret, &"db:5432".parse().unwrap(), PEER);
+    assert!(open(&world).is_ok());
+    let alice = world.engine.store().find_user("alice").unwrap();
+    world.engine.risk_set(&crate::store::Subject::User(alice), 90, "lost laptop", None);
+    world.restart(60).await;
+    assert_eq!(open(&world).unwrap_err().code, "risk.user", "decided anew at each use");
+}
+
+#[test]
+fn a_blocked_device_opens_nothing_and_a_draining_gateway_neither() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    world.engine.device_set(&alice.device, DeviceState::Blocked).unwrap();
+    assert_eq!(world.open(&alice, "wiki").unwrap_err().code, "device.blocked");
+    world.engine.device_set(&alice.device, DeviceState::Approved).unwrap();
+    assert!(world.open(&alice, "wiki").is_ok());
+    world.engine.drain();
+    assert_eq!(world.open(&alice, "wiki").unwrap_err().code, "gateway.draining");
+}
+
+#[tokio::test]
+async fn every_decision_and_every_end_is_in_the_audit_log() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let bob = world.session("bob", &["ops"], "desktop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    assert!(world.open(&bob, "wiki").is_err());
+    lease.count_up(10);
+    lease.count_down(32);
+    world.hand.advance(Duration::from_secs(7));
+    lease.finish(End::Completed);
+    drop(lease);
+    let log = world.log().await;
+    let text: Vec<String> = log.iter().map(ToString::to_string).collect();
+    assert_eq!(log.len(), 1 + 2 + 2 + 1, "the policies, two sign-ins, two decisions, one end: {text:#?}");
+    let holds = |parts: &[&str]| text.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(holds(&["wiki", "alice", "dev"]), "{text:#?}");
+    assert!(holds(&["wiki", "bob", "app.unknown"]), "{text:#?}");
+    assert!(holds(&["completed", "32", "10", "wiki"]), "{text:#?}");
+}

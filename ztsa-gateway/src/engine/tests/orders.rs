@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use super::World;
+use super::world::{PEER, thumbprint};
+use crate::engine::{OrderError, Revoked};
+use crate::lease::{Access, Selector};
+use crate::store::DeviceState;
+
+#[test]
+fn a_revocation_ends_what_it_names_and_a_new_sign_in_works() {
+    let world = World::new();
+    let laptop = world.session("alice", &["dev"], "laptop");
+    let desktop = world.session("alice", &["dev"], "desktop");
+    let bob = world.session("bob", &["dev"], "tablet");
+    let leases = [&laptop, &desktop, &bob].map(|session| world.open(session, "wiki").unwrap());
+    world
+        .engine
+        .ticket(
+            &laptop,
+            &ztsa_proto::grant::TicketRequest { app: "db".parse().unwrap(), for_seconds: None, uses: None },
+            PEER,
+        )
+        .unwrap();
+    let revoked = world.engine.revoke(&Selector::Session(laptop.id.clone()), "left on a train");
+    assert_eq!(revoked, Revoked { sessions: 1, tunnels: 1, tickets: 1 });
+    let [first, second, third] = &leases;
+    let Access::Ended(problem) = first.tunnel().access() else { panic!("still open") };
+    assert_eq!((problem.code.as_str(), problem.detail.as_str()), ("session.revoked", "left on a train"));
+    assert_eq!(second.tunnel().access(), Access::Open);
+    assert_eq!(world.open(&laptop, "wiki").unwrap_err().code, "session.revoked");
+    let revoked = world.engine.revoke(&Selector::User(laptop.identity.user.clone()), "");
+    assert_eq!(revoked.tunnels, 1);
+    assert_eq!(third.tunnel().access(), Access::Open);
+    world.hand.advance(Duration::from_secs(1));
+    let again = world.session("alice", &["dev"], "laptop");
+    assert!(world.open(&again, "wiki").is_ok());
+}
+
+#[test]
+fn revoking_an_app_ends_its_tunnels_and_leaves_the_sessions() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let (wiki, db) = (world.open(&alice, "wiki").unwrap(), world.open(&alice, "db").unwrap());
+    let revoked = world.engine.revoke(&Selector::App("db".parse().unwrap()), "maintenance");
+    assert_eq!(revoked, Revoked { sessions: 0, tunnels: 1, tickets: 0 });
+    assert_eq!(wiki.tunnel().access(), Access::Open);
+    assert_ne!(db.tunnel().access(), Access::Open);
+    assert!(world.open(&alice, "db").is_ok());
+}
+
+#[test]
+fn everybody_can_be_sent_away_at_once() {
+    let world = World::new();
+    let sessions: Vec<_> = (0..20).map(|number| world.session(&format!("user{number}"), &["dev"], "shared")).collect();
+    let leases: Vec<_> = sessions.iter().map(|session| world.open(session, "wiki").unwrap()).collect();
+    let revoked = world.engine.revoke(&Selector::All, "incident 7");
+    assert_eq!((revoked.sessions, revoked.tunnels), (20, 20));
+    assert!(leases.iter().all(|lease| lease.tunnel().access() != Access::Open));
+    assert!(sessions.iter().all(|session| world.open(session, "wiki").is_err()));
+    assert!(world.engine.list_sessions().is_empty());
+}
+
+#[test]
+fn devices_are_found_by_the_beginning_of_their_id() {
+    let world = World::new();
+    world.session("alice", &["dev"], "laptop");
+    let id = thumbprint("laptop");
+    let start: String = id.as_str().chars().take(6).collect();
+    assert_eq!(world.engine.find_device(&start), Ok(id.clone()));
+    assert!(matches!(world.engine.find_device("nothing-like-it"), Err(OrderError::UnknownDevice(_))));
+    assert!(matches!(world.engine.find_device(""), Err(OrderError::UnknownDevice(_))));
+    (0..200).for_each(|number| drop(world.session("alice", &["dev"], &format!("d{number}"))));
+    let first: String = id.as_str().chars().take(1).collect();
+    assert!(matches!(world.engine.find_device(&first), Err(OrderError::AmbiguousDevice(_, few)) if few.len() <= 5));
+}
+
+#[test]
+fn blocking_a_device_ends_its_tunnels_and_removing_it_its_sessions() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let (device, changed) = world.engine.device_set(&alice.device, DeviceState::Blocked).unwrap();
+    assert_eq!((device.state, changed.ended), (DeviceState::Blocked, 1));
+    drop(lease);
+    world.engine.device_remove(&alice.device).unwrap();
+    assert_eq!(world.open(&alice, "wiki").unwrap_err().code, "session.revoked");
+    world.hand.advance(Duration::from_secs(1));
+    let again = world.session("alice", &["dev"], "laptop");
+    assert!(world.open(&again, "wiki").is_ok());
+    assert!(world.engine.device_set(&thumbprint("nothing"), DeviceState::Blocked).is_err());
+}
+
+#[test]
+fn signing_out_ends_the_session_and_its_tunnels() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    assert_eq!(world.engine.end_session(&alice).tunnels, 1);
+    assert_ne!(lease.tunnel().access(), Access::Open);
+    assert!(world.open(&alice, "wiki").is_err());
+}

@@ -1,0 +1,235 @@
+use super::*;
+use crate::policy::case::{Expect, parse};
+
+/// Tries cases, written as people write them, and names those that come out otherwise.
+fn check(policies: &str, cases: &str) {
+    let policies = compile(policies);
+    let cases = parse(cases).unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let outcome = case.try_on(&policies, &apps()).unwrap();
+        assert!(outcome.wrong.is_empty(), "{}: {:?} {:?}", case.name, outcome.wrong, outcome.explanation);
+    }
+}
+
+const POLICIES: &str = r#"
+@id("dev-wiki") @reason("developers read the wiki")
+permit (principal in Group::"dev", action == Action::"connect", resource in Tag::"intranet");
+
+@id("ops-prod")
+permit (principal in Group::"ops", action == Action::"connect", resource in Tag::"prod");
+
+@id("encrypted") @code("posture.disk_encryption")
+@reason("production needs an encrypted disk") @remedy("turn on LUKS")
+forbid (principal, action, resource in Tag::"prod")
+unless { context.device.posture.disk_root.state == "pass" };
+
+@id("fresh") @step_up("phr") @max_age("5m") @reason("payroll needs a fresh sign-in")
+forbid (principal, action, resource == App::"payroll")
+unless { context.auth.acr == "phr" && context.auth.age <= 300 };
+
+@id("weekend") @mode("monitor")
+forbid (principal, action, resource == App::"db-prod") when { context.time.weekday >= 6 };
+"#;
+
+#[test]
+fn everything_is_denied_without_a_policy() {
+    check("", "[[case]]\napp = \"wiki\"\ngroups = [\"dev\", \"ops\"]\nexpect = \"deny\"\ncode = \"app.unknown\"");
+}
+
+#[test]
+fn scopes_conditions_and_annotations_make_the_answer() {
+    check(
+        POLICIES,
+        r#"
+[[case]]
+name = "a developer reads the wiki"
+groups = ["dev"]
+app = "wiki"
+expect = "allow"
+policies = ["dev-wiki"]
+[[case]]
+name = "a developer does not know production"
+groups = ["dev"]
+app = "db-prod"
+expect = "deny"
+code = "app.unknown"
+[[case]]
+name = "a disk that is not known to be encrypted is not"
+groups = ["ops"]
+app = "db-prod"
+expect = "deny"
+code = "posture.disk_encryption"
+policies = ["encrypted"]
+[[case]]
+name = "a disk that is not"
+groups = ["ops"]
+app = "db-prod"
+expect = "deny"
+code = "posture.disk_encryption"
+posture = { "disk.root" = "fail" }
+[[case]]
+name = "a disk that is"
+groups = ["ops"]
+app = "db-prod"
+expect = "allow"
+posture = { "disk.root" = "pass" }
+policies = ["ops-prod"]
+[[case]]
+name = "payroll needs more"
+groups = ["ops"]
+app = "payroll"
+expect = "step_up"
+code = "auth.step_up"
+posture = { "disk.root" = "pass" }
+policies = ["fresh"]
+[[case]]
+name = "more does not help without the disk"
+groups = ["ops"]
+app = "payroll"
+expect = "deny"
+code = "posture.disk_encryption"
+[[case]]
+name = "a strong but old sign-in"
+groups = ["ops"]
+app = "payroll"
+auth = { acr = "phr", age = 301 }
+expect = "step_up"
+posture = { "disk.root" = "pass" }
+[[case]]
+name = "a strong and fresh sign-in"
+groups = ["ops"]
+app = "payroll"
+auth = { acr = "phr", age = 300 }
+expect = "allow"
+posture = { "disk.root" = "pass" }
+[[case]]
+name = "an unknown age is not fresh"
+groups = ["ops"]
+app = "payroll"
+auth = { acr = "phr" }
+expect = "step_up"
+posture = { "disk.root" = "pass" }
+"#,
+    );
+}
+
+#[test]
+fn a_refusal_carries_reason_remedy_and_what_to_ask_the_issuer_for() {
+    let policies = compile(POLICIES);
+    let ask = |text: &str| {
+        let case = parse(text).unwrap().pop().unwrap();
+        case.try_on(&policies, &apps()).unwrap().explanation
+    };
+    let denied = ask("[[case]]\napp = \"db-prod\"\ngroups = [\"ops\"]");
+    let problem = denied.decision.problem().unwrap();
+    assert_eq!(problem.detail, "production needs an encrypted disk");
+    assert_eq!(problem.remedy.as_deref(), Some("turn on LUKS"));
+    assert_eq!(problem.policy, ["encrypted"]);
+    assert_eq!(denied.missing.first().map(|missing| missing.fact.as_str()), Some("disk.root"));
+    let stepped = ask("[[case]]\napp = \"payroll\"\ngroups = [\"ops\"]\nposture = { \"disk.root\" = \"pass\" }");
+    let problem = stepped.decision.problem().unwrap();
+    assert_eq!((problem.acr_values.as_deref(), problem.max_age), (Some("phr"), Some(300)));
+    assert_eq!(stepped.decision.on_change, Some(OnChange::Suspend), "a person can mend it while the tunnel waits");
+}
+
+#[test]
+fn monitored_policies_are_named_and_do_nothing() {
+    let policies = compile(POLICIES);
+    // Saturday
+    let text =
+        "[[case]]\napp = \"db-prod\"\ngroups = [\"ops\"]\nposture = { \"disk.root\" = \"pass\" }\nat = 1768046400";
+    let outcome = parse(text).unwrap().pop().unwrap().try_on(&policies, &apps()).unwrap();
+    assert_eq!(Expect::of(&outcome.explanation.decision.verdict), Expect::Allow);
+    assert_eq!(outcome.explanation.decision.shadow, ["weekend"]);
+}
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_denies() {
+    check(
+        "@id(\"all\") permit (principal, action, resource);\n\
+         @id(\"broken\") forbid (principal, action, resource) when { context.time.unix * 9223372036854775807 > 0 };",
+        "[[case]]\napp = \"wiki\"\nexpect = \"deny\"\ncode = \"policy.error\"\npolicies = [\"broken\"]",
+    );
+}
+
+#[test]
+fn what_a_context_holds_can_be_asked_for() {
+    check(
+        r#"
+permit (principal, action, resource) when {
+    context.network.ip.isInRange(ip("192.0.2.0/24")) && context.time.hour == 12 && context.time.weekday == 1
+    && context.time.now > datetime("2026-01-01") && context.auth.amr.contains("otp") && context.auth.issuer == "corp"
+    && principal.email like "*@example.com" && principal.subject == "alice" && principal.groups.contains("dev")
+    && resource.kind == "http" && resource.port == 80 && resource.tags.contains("intranet")
+    && context.device.state == "approved" && context.device.managed && context.risk.user < 50
+    && context.device.posture.os_patch_age.number <= 30 && context.device.age == 0
+};"#,
+        r#"
+[[case]]
+user = "alice"
+issuer = "corp"
+email = "alice@example.com"
+groups = ["dev"]
+app = "wiki"
+device = "approved"
+auth = { amr = ["pwd", "otp"] }
+posture = { "os.patch_age" = { state = "pass", value = 12 } }
+risk = { user = 49 }
+expect = "allow"
+[[case]]
+user = "alice"
+issuer = "corp"
+email = "alice@example.com"
+groups = ["dev"]
+app = "wiki"
+device = "approved"
+auth = { amr = ["pwd", "otp"] }
+expect = "deny"
+code = "policy.no_match"
+"#,
+    );
+}
+
+#[test]
+fn on_change_is_taken_from_the_policies_that_decide() {
+    let table = [
+        ("", None),
+        ("@on_change(\"suspend\")", Some(OnChange::Suspend)),
+        ("@on_change(\"terminate\")", Some(OnChange::Terminate)),
+    ];
+    for (annotation, expected) in table {
+        let policies = compile(&format!(
+            "permit (principal, action, resource); @id(\"no\") {annotation} forbid (principal, action, resource);"
+        ));
+        let case = parse("[[case]]\napp = \"wiki\"").unwrap().pop().unwrap();
+        assert_eq!(case.try_on(&policies, &apps()).unwrap().explanation.decision.on_change, expected);
+    }
+}
+
+#[test]
+fn an_app_is_decided_by_what_concerns_it_alone() {
+    let mut text = String::from(POLICIES);
+    for number in 0..500 {
+        text.push_str(&format!("permit (principal, action, resource == App::\"other-{number}\");\n"));
+        text.push_str(&format!(
+            "permit (principal, action == Action::\"administer\", resource) when {{ {number} > 1000 }};\n"
+        ));
+    }
+    let policies = compile(&text);
+    assert_eq!(policies.len(), 1_005);
+    let slices: Vec<usize> = apps().iter().map(|app| policies.slice_len(&app.name)).collect();
+    assert_eq!(slices, [1, 3, 3]);
+}
+
+#[test]
+fn cases_that_cannot_be_tried_are_refused() {
+    let policies = compile(POLICIES);
+    let tried = |text: &str| parse(text).unwrap().pop().unwrap().try_on(&policies, &apps()).unwrap_err().to_string();
+    assert!(tried("[[case]]\nname = \"x\"\napp = \"nope\"").contains("nope"));
+    assert!(tried("[[case]]\napp = \"wiki\"\nposture = { \"disk.rot\" = \"pass\" }").contains("disk.root"));
+    assert!(parse("[[case]]\napp = \"wiki\"\nexpects = \"allow\"").unwrap_err().to_string().contains("expects"));
+    assert!(parse("[[case]]\napp = \"wiki\"\nexpect = \"maybe\"").is_err());
+    let wrong = parse("[[case]]\napp = \"wiki\"\nexpect = \"allow\"").unwrap().pop().unwrap();
+    assert_eq!(wrong.try_on(&policies, &apps()).unwrap().wrong.len(), 1, "a case that does not hold is told");
+}

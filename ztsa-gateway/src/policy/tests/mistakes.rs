@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn mistakes(text: &str) -> Vec<Mistake> {
+    match Policies::compile(&[source(text)], &apps()) {
+        Err(PolicyError::Mistakes(mistakes)) => mistakes,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    let table = [
+        // syntax
+        ("permit (principal, action, resource)", 1, "", ""),
+        ("permit (principal, action, resource);\nforbid (principal, action, resource) when { context. };", 2, "", ""),
+        ("allow (principal, action, resource);", 1, "", ""),
+        // types and names
+        (
+            "permit (principal, action, resource) when { context.device.posture.disk_rot.state == \"pass\" };",
+            1,
+            "disk_rot",
+            "",
+        ),
+        ("\n\npermit (principal, action, resource) when { context.auth.age == \"old\" };", 3, "", ""),
+        ("permit (principal in Team::\"dev\", action, resource);", 1, "Team", ""),
+        ("permit (principal, action == Action::\"conect\", resource);", 1, "conect", ""),
+        ("permit (principal, action, resource) when { principal.phone == \"1\" };", 1, "phone", ""),
+        // annotations
+        ("@resaon(\"x\")\npermit (principal, action, resource);", 1, "@resaon", "@reason"),
+        ("// a comment; with a semicolon\n@id(\"a;b\")\npermit (principal, action, resource);", 2, "a;b", "letters"),
+        ("@id(\"a\")\n@on_change(\"pause\") forbid (principal, action, resource);", 2, "pause", "suspend"),
+        ("@mode(\"shadow\") forbid (principal, action, resource);", 1, "shadow", "monitor"),
+        ("@code(\"Disk Encryption\") forbid (principal, action, resource);", 1, "Disk Encryption", "posture.NAME"),
+        ("@max_age(\"soon\") forbid (principal, action, resource);", 1, "soon", "5m"),
+        ("@step_up(\"mfa\") permit (principal, action, resource);", 1, "permit", "forbid"),
+        ("@reason(\"\") forbid (principal, action, resource);", 1, "empty", "sentence"),
+        ("permit (principal == ?principal, action, resource);", 1, "template", "write it out"),
+        (
+            "@id(\"a\")\npermit (principal, action, resource);\n\n  @id(\"a\")\npermit (principal, action, resource);",
+            4,
+            "taken",
+            "main.cedar:1",
+        ),
+    ];
+    for (text, line, cause, hint) in table {
+        let found = mistakes(text);
+        let first = found.first().unwrap();
+        assert_eq!(first.line, line, "{text}: {first}");
+        assert!(first.cause.contains(cause), "{text}: {first}");
+        assert!(first.hint.as_deref().unwrap_or_default().contains(hint), "{text}: {first}");
+        assert!(!first.cause.contains("policy0"), "a number that nobody wrote: {first}");
+        assert!(first.to_string().starts_with("main.cedar:"), "{first}");
+    }
+}
+
+#[test]
+fn the_column_points_at_the_word() {
+    let found = mistakes("permit (principal, action, resource)\nwhen { \"\u{e9}\" == context.auth.nonsense };");
+    let first = found.first().unwrap();
+    assert_eq!((first.line, first.column), (2, 15), "{first}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let found = mistakes(
+        "@mode(\"x\") permit (principal, action, resource);\n@mode(\"y\") permit (principal, action, resource);\npermit (principal, action, resource) when { context.nothing };",
+    );
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn names_that_match_no_app_are_warned_of() {
+    let policies = compile(
+        "permit (principal, action, resource == App::\"db-prdo\");\nforbid (principal, action, resource in Tag::\"Prod\");",
+    );
+    let warnings: Vec<String> = policies.warnings().iter().map(ToString::to_string).collect();
+    assert!(
+        warnings.iter().any(|warning| warning.contains("main.cedar:1:") && warning.contains("db-prod")),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings.iter().any(|warning| warning.contains("main.cedar:2:") && warning.contains("\"prod\"")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn the_schema_parses_and_names_every_check() {
+    schema::Vocabulary::new().unwrap();
+    for id in crate::posture::KNOWN {
+        assert!(schema::text().contains(&ztsa_proto::posture::policy_name(id)), "{id}");
+    }
+}
+
+#[test]
+fn a_directory_is_read_in_order_and_without_what_editors_leave() {
+    let dir = std::env::temp_dir().join(format!("ztsa-policy-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+    write("b.cedar", "permit (principal, action, resource);");
+    write("a.cedar", "permit (principal, action, resource);\npermit (principal, action, resource);");
+    write(".#a.cedar", "nonsense");
+    write("a.cedar~", "nonsense");
+    write("README", "nonsense");
+    let before = fingerprint(&dir).unwrap();
+    let policies = Policies::load(&dir, &apps()).unwrap();
+    assert_eq!(policies.len(), 3);
+    write("b.cedar", "permit (principal, action, resource) when { context.nope };");
+    assert_ne!(fingerprint(&dir).unwrap(), before);
+    let error = Policies::load(&dir, &apps()).unwrap_err().to_string();
+    assert!(error.contains("b.cedar:1:"), "{error}");
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(matches!(Policies::load(&dir, &apps()), Err(PolicyError::Read { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_text_at_all_makes_the_reader_panic(text in "[@(){};\"/\\\\a-z:., \n=]{0,200}") {
+        let _ = Policies::compile(&[source(&text)], &apps());
+    }
+}
