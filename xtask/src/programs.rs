@@ -96,7 +96,8 @@ pub(crate) fn install(wanted: &[&str]) -> Result<(), Failure> {
 /// Names those of these Debian packages whose programs are not here.
 pub(crate) fn missing(wanted: &[&str]) -> Vec<&'static str> {
     let asked = PROGRAMS.iter().filter(|program| wanted.contains(&program.package));
-    let mut packages: Vec<_> = asked.filter(|program| !program.found.is_here()).map(|program| program.package).collect();
+    let mut packages: Vec<_> =
+        asked.filter(|program| !program.found.is_here()).map(|program| program.package).collect();
     packages.dedup();
     packages
 }
