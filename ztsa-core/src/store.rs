@@ -14,9 +14,10 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex as StdMutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
 use ztsa_proto::problem::Retry;
 
@@ -26,6 +27,9 @@ use self::{
     seal::{Key, SealError, Wrap},
 };
 use crate::config::{Config, ConfigError, StoreChoice};
+
+/// How long a key store that did not work is left alone.
+const KEYRING_PAUSE: Duration = Duration::from_secs(60);
 
 /// Bytes that are wiped when dropped.
 pub type SecretBytes = Zeroizing<Vec<u8>>;
@@ -94,6 +98,8 @@ struct Keys {
     keyring: Option<Key>,
     file: Option<Key>,
     writing: Option<StoreKind>,
+    /// The key store did not work then; it is not asked again at once, because each time may take three seconds.
+    refused: Option<(Instant, KeyringError)>,
     /// Records that could not be opened, and are moved aside before they are written.
     closed: HashSet<Record>,
 }
@@ -259,8 +265,15 @@ impl Store {
     }
 
     async fn keyring_key(&self, keys: &mut Keys) -> Result<Option<Key>, KeyringError> {
+        if let Some((since, error)) = &keys.refused
+            && since.elapsed() < KEYRING_PAUSE
+        {
+            return Err(error.clone());
+        }
         if keys.keyring.is_none() {
-            keys.keyring = self.inner.entry.load().await?;
+            let loaded = self.inner.entry.load().await;
+            keys.refused = loaded.as_ref().err().map(|error| (Instant::now(), error.clone()));
+            keys.keyring = loaded?;
         }
         Ok(keys.keyring.clone())
     }

@@ -6,6 +6,7 @@
 mod cache;
 mod error;
 mod exchange;
+mod known;
 mod lock;
 mod record;
 mod refresh;
@@ -33,21 +34,19 @@ use ztsa_proto::{
 use self::{cache::Cache, exchange::ExchangeError, lock::Lock, record::Credentials};
 pub use self::{
     error::{LoginReason, TokenError},
+    known::{SignIn, Status},
     sign_in::{LoginOptions, Logout, SignInError},
 };
 use crate::{
     config::Config,
-    discovery,
     http::Http,
-    store::{Record, Store, StoreKind},
+    store::{Record, Store},
 };
 
 /// A token this close to its end is not used for anything new.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 /// After a renewal failed for a passing reason, a token that is still good is used this long before the next attempt.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
-/// How long a gateway's metadata is used without asking again.
-const METADATA_TTL: Duration = Duration::from_secs(3600);
 
 /// A session at the gateway, ready for use.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ struct Inner {
     key: StdMutex<Arc<SoftwareKey>>,
     current: StdMutex<Current>,
     renewing: Arc<Mutex<()>>,
-    metadata: Mutex<Option<Arc<ResourceMetadata>>>,
+    metadata: Mutex<Option<(Arc<ResourceMetadata>, Instant)>>,
     scope: Scope,
 }
 
@@ -85,34 +84,6 @@ struct Current {
     session: Option<Arc<SessionToken>>,
     /// No renewal before this, after one that failed.
     pause: Option<Instant>,
-}
-
-/// What is known without asking anybody.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Where the wrapping key of the credentials is.
-    pub store: StoreKind,
-    /// What a person should know about the state on disk.
-    pub notes: Vec<String>,
-    /// The device's identifier: the thumbprint of its key.
-    pub device: DeviceId,
-    /// The sign-in, when there is one.
-    pub sign_in: Option<SignIn>,
-    /// The last session token, which may have ended.
-    pub session: Option<Arc<SessionToken>>,
-    /// By how many seconds the gateway's clock is ahead of this machine's, when more than 30.
-    pub clock_offset: i64,
-}
-
-/// A sign-in at an issuer.
-#[derive(Clone, Debug)]
-pub struct SignIn {
-    /// The issuer.
-    pub issuer: String,
-    /// When its access token ends, by its clock.
-    pub expires_at: UnixTime,
-    /// Whether it can be prolonged without a person.
-    pub renewable: bool,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -235,64 +206,6 @@ impl Tokens {
             current.session = Some(Arc::new(ended));
             current.pause = None;
         }
-    }
-
-    /// Gives the gateway's metadata: from memory, from disk when younger than an hour, else from the gateway.
-    ///
-    /// # Errors
-    /// The gateway cannot be asked and nothing is known, or it names another issuer than at the first login.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    pub async fn metadata(&self) -> Result<Arc<ResourceMetadata>, TokenError> {
-        let mut known = self.inner.metadata.lock().await;
-        if let Some(metadata) = &*known {
-            return Ok(Arc::clone(metadata));
-        }
-        let cached = self.inner.cache.metadata();
-        let now = self.inner.config.clock.now();
-        let metadata = match cached {
-            Some((metadata, at)) if now.since(at) < METADATA_TTL && at <= now => metadata,
-            cached => match (discovery::gateway(&self.inner.http, &self.inner.config).await, cached) {
-                (Ok(metadata), _) => {
-                    discovery::check_issuers(&self.inner.cache.pins(), &metadata, false)?;
-                    self.inner.cache.store_metadata(&metadata, now);
-                    metadata
-                }
-                (Err(error), Some((metadata, _))) if !matches!(error.retry(), ztsa_proto::problem::Retry::Never) => {
-                    metadata
-                }
-                (Err(error), _) => return Err(error.into()),
-            },
-        };
-        let metadata = Arc::new(metadata);
-        *known = Some(Arc::clone(&metadata));
-        Ok(metadata)
-    }
-
-    /// Says what is known without asking anybody on the network.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe.
-    pub async fn status(&self) -> Result<Status, TokenError> {
-        let credentials = self.load_credentials().await?;
-        let known = self.current().session.clone();
-        let session = if known.is_some() { known } else { self.load_session().await? };
-        Ok(Status {
-            store: self.inner.store.kind().await?,
-            notes: self.inner.store.notes(),
-            device: self.device(),
-            session: session.filter(|_| credentials.is_some()),
-            sign_in: credentials.map(|credentials| SignIn {
-                issuer: credentials.issuer,
-                expires_at: credentials.expires_at,
-                renewable: credentials.refresh_token.is_some(),
-            }),
-            clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
-        })
     }
 
     /// The known token if it is good, and whether it is time to renew it.

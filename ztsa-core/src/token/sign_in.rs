@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::Method;
+use tokio::time::Instant;
 use ztsa_proto::{
     jws::{Signer, SoftwareKey},
     metadata::ResourceMetadata,
@@ -62,7 +63,7 @@ impl Tokens {
         self.inner.store.remove(Record::Session).await.map_err(TokenError::Store)?;
         self.inner.cache.pin(&metadata.authorization_servers).map_err(TokenError::Store)?;
         self.inner.cache.store_metadata(&metadata, self.inner.config.clock.now());
-        *self.inner.metadata.lock().await = Some(Arc::new(metadata));
+        *self.inner.metadata.lock().await = Some((Arc::new(metadata), Instant::now()));
         *self.current() = Current::default();
         Ok(self.establish(credentials, None).await?)
     }

@@ -276,6 +276,9 @@ async fn a_changed_issuer_stops_the_sign_in_until_it_is_confirmed() {
     let tokens = stage.process().await;
     stage.sign_in(&tokens).await.unwrap();
     stage.add_issuer("https://evil.example.com");
+    stage.advance(4000);
+    assert_eq!(stage.process().await.session().await.unwrap().token.expose(), "session-2", "who is signed in stays so");
+    assert_eq!(stage.count("/.well-known/oauth-protected-resource"), 2);
     let error = stage.sign_in(&tokens).await.unwrap_err();
     assert!(error.to_string().contains("https://evil.example.com"), "{error}");
     assert_eq!(stage.count("/device"), 1, "nobody was asked for anything");

@@ -1,0 +1,106 @@
+//! What is known of the gateway and of oneself.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use ztsa_proto::{metadata::ResourceMetadata, name::DeviceId, problem::Retry, time::UnixTime};
+
+use super::{SessionToken, TokenError, Tokens};
+use crate::{discovery, store::StoreKind};
+
+/// How long a gateway's metadata is used without asking again.
+const METADATA_TTL: Duration = Duration::from_secs(3600);
+
+/// What is known without asking anybody.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Where the wrapping key of the credentials is.
+    pub store: StoreKind,
+    /// What a person should know about the state on disk.
+    pub notes: Vec<String>,
+    /// The device's identifier: the thumbprint of its key.
+    pub device: DeviceId,
+    /// The sign-in, when there is one.
+    pub sign_in: Option<SignIn>,
+    /// The last session token, which may have ended.
+    pub session: Option<Arc<SessionToken>>,
+    /// By how many seconds the gateway's clock is ahead of this machine's, when more than 30.
+    pub clock_offset: i64,
+}
+
+/// A sign-in at an issuer.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The issuer.
+    pub issuer: String,
+    /// When its access token ends, by its clock.
+    pub expires_at: UnixTime,
+    /// Whether it can be prolonged without a person.
+    pub renewable: bool,
+}
+
+impl Tokens {
+    /// Gives the gateway's metadata: from memory or disk when younger than an hour, else from the gateway.
+    ///
+    /// # Errors
+    /// The gateway cannot be asked and nothing is known.
+    ///
+    /// # Security
+    /// Another issuer than at the first login is only warned of here; [`Tokens::login`] refuses it.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn metadata(&self) -> Result<Arc<ResourceMetadata>, TokenError> {
+        let mut known = self.inner.metadata.lock().await;
+        if let Some((metadata, since)) = &*known
+            && since.elapsed() < METADATA_TTL
+        {
+            return Ok(Arc::clone(metadata));
+        }
+        let cached = self.inner.cache.metadata();
+        let now = self.inner.config.clock.now();
+        let metadata = match cached {
+            Some((metadata, at)) if now.since(at) < METADATA_TTL && at <= now => metadata,
+            cached => match (discovery::gateway(&self.inner.http, &self.inner.config).await, cached) {
+                (Ok(metadata), _) => {
+                    // Nobody signs in now, and credentials go to the issuer that gave them: the next login asks.
+                    if let Err(change) = discovery::check_issuers(&self.inner.cache.pins(), &metadata, false) {
+                        tracing::warn!("{change}");
+                    }
+                    self.inner.cache.store_metadata(&metadata, now);
+                    metadata
+                }
+                (Err(error), Some((metadata, _))) if !matches!(error.retry(), Retry::Never) => metadata,
+                (Err(error), _) => return Err(error.into()),
+            },
+        };
+        let metadata = Arc::new(metadata);
+        *known = Some((Arc::clone(&metadata), Instant::now()));
+        Ok(metadata)
+    }
+
+    /// Says what is known without asking anybody on the network.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn status(&self) -> Result<Status, TokenError> {
+        let credentials = self.load_credentials().await?;
+        let known = self.current().session.clone();
+        let session = if known.is_some() { known } else { self.load_session().await? };
+        Ok(Status {
+            store: self.inner.store.kind().await?,
+            notes: self.inner.store.notes(),
+            device: self.device(),
+            session: session.filter(|_| credentials.is_some()),
+            sign_in: credentials.map(|credentials| SignIn {
+                issuer: credentials.issuer,
+                expires_at: credentials.expires_at,
+                renewable: credentials.refresh_token.is_some(),
+            }),
+            clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
+        })
+    }
+}
