@@ -176,9 +176,12 @@ impl Report {
             Failure::Settings(error) => Self::new(USAGE, message, error.hint()),
             Failure::Core { app, error } => core::report(error, app.as_deref()),
             Failure::Denied { app, problem } => Self::refusal(problem, Some(app)),
-            Failure::Ended { app, problem } => {
-                Self::problem(format!("access ended: {app} — {problem}"), problem, Some(app), problem.exit_when_open())
-            }
+            Failure::Ended { app, problem } => Self::problem(
+                format!("access ended: {app} — {}", said(problem, app)),
+                problem,
+                Some(app),
+                problem.exit_when_open(),
+            ),
             Failure::Streams { source } => Self::new(INTERNAL, message, io_hint(source)),
             Failure::Command { program, source } => match source.kind() {
                 io::ErrorKind::NotFound => Self::new(
@@ -206,7 +209,7 @@ impl Report {
         let message = match app {
             // It is not the app that cannot be reached.
             Some(_) | None if exit == UNREACHABLE && !problem.code.starts_with("app.") => problem.to_string(),
-            Some(app) => format!("{head}: {app} — {problem}"),
+            Some(app) => format!("{head}: {app} — {}", said(problem, app)),
             None => format!("{head}: {problem}"),
         };
         Self::problem(message, problem, app, exit)
@@ -215,9 +218,9 @@ impl Report {
     /// Says what a problem document means, about an app or about everything.
     fn problem(message: String, problem: &Problem, app: Option<&str>, exit: u8) -> Self {
         let retry = match problem.retry {
-            Retry::Never => None,
+            // When that will be, the remedy says.
+            Retry::Never | Retry::After { seconds: None } => None,
             Retry::After { seconds: Some(seconds) } => Some(format!("try again in {}", span(seconds))),
-            Retry::After { seconds: None } => Some("try again when this has changed".to_owned()),
             Retry::AfterLogin => Some("after signing in again".to_owned()),
             Retry::AfterStepUp => Some("after a stronger sign-in".to_owned()),
         };
@@ -233,7 +236,8 @@ impl Report {
 
     /// Shows the report on stderr: as words, or with `--json` as one object.
     pub(crate) fn show(&self, printer: &Printer) {
-        if self.exit == OK {
+        // Nobody reads, or the person who pressed Ctrl-C knows.
+        if self.exit == OK || self.exit >= 128 {
             return;
         }
         if printer.json() {
@@ -263,6 +267,15 @@ impl Report {
             }
         }
         text
+    }
+}
+
+/// What a problem says, without the app's name where it begins with it.
+pub(crate) fn said(problem: &Problem, app: &str) -> String {
+    let text = problem.to_string();
+    match text.strip_prefix(app).and_then(|rest| rest.strip_prefix(": ")) {
+        Some(rest) => rest.to_owned(),
+        None => text,
     }
 }
 

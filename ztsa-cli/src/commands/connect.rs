@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use ztsa_core::client::Client;
 use ztsa_core::listener::event::{Event, Events};
 use ztsa_core::listener::forward::Forward;
@@ -20,7 +19,7 @@ use crate::report::{Failure, Report, UNREACHABLE};
 use crate::settings::nearest;
 
 mod child;
-mod fill;
+pub(crate) mod fill;
 
 use child::Child;
 use fill::Endpoint;
@@ -196,8 +195,8 @@ async fn foreground(args: &cli::Connect, context: &Context, mut ready: Ready) ->
                     ready.open.retain(|(_, endpoint)| app.as_ref().is_some_and(|app| endpoint.app.as_str() != app));
                     if ready.open.is_empty() {
                         ready.close().await;
-                        let app = app.unwrap_or_else(|| args.apps.iter().map(AppName::as_str).collect::<Vec<_>>().join(", "));
-                        return Err(Failure::Ended { app, problem: Box::new(problem) });
+                        // Why has just been told.
+                        return Ok(Done::Code(problem.exit_when_open()));
                     }
                 }
             }
@@ -230,11 +229,7 @@ fn announce(args: &cli::Connect, context: &Context, ready: &Ready) -> Result<(),
         if let Some(form) = args.print {
             printer.data(&endpoint.print(form))?;
         } else if printer.json() {
-            let mut line = json!({ "event": "ready" });
-            if let (Some(line), serde_json::Value::Object(endpoint)) = (line.as_object_mut(), endpoint.json()) {
-                line.extend(endpoint);
-            }
-            printer.json_line(&line)?;
+            printer.json_line(&endpoint.ready())?;
         }
         let (app, usage) = (style.bold(endpoint.app.as_str()), endpoint.usage());
         printer.say(&format!("{app} is at {}\n  {usage}", style.bold(&endpoint.local.to_string())));

@@ -48,10 +48,11 @@ fn draw(report: &Report, gateway: Option<&str>, style: Style) -> String {
     let mut text = format!("{} {}, {} {}\n", os.id, os.version, os.family, os.kernel);
     let width = report.checks.iter().map(|check| check.id.len()).max().unwrap_or_default();
     for check in &report.checks {
-        let _infallible = write!(text, "\n{} {}", style.bold(&format!("{:<width$}", check.id)), state(check, style));
-        let (value, indent) = (value(check), " ".repeat(width + 1));
+        let (id, padding) = (format!("{:<width$}", check.id), " ".repeat(14_usize.saturating_sub(word(check).len())));
+        let _infallible = write!(text, "\n{}  {}", style.bold(&id), state(check, style));
+        let (value, indent) = (value(check), " ".repeat(width + 2));
         if !value.is_empty() {
-            let _infallible = write!(text, "  {value}");
+            let _infallible = write!(text, "{padding}  {value}");
         }
         if let Some(known) = explained(&check.id) {
             let _infallible = write!(text, "\n{indent}{}", style.dim(known.why));
@@ -81,13 +82,23 @@ fn remedy(check: &Check, known: &Explanation) -> String {
     }
 }
 
-fn state(check: &Check, style: Style) -> String {
+fn word(check: &Check) -> &'static str {
     match check.state {
-        State::Pass => style.good("pass"),
-        State::Fail => style.bad("fail"),
-        State::Unknown => style.warn("unknown"),
-        State::NotApplicable => style.dim("not applicable"),
-        State::Error => style.bad("error"),
+        State::Pass => "pass",
+        State::Fail => "fail",
+        State::Unknown => "unknown",
+        State::NotApplicable => "not applicable",
+        State::Error => "error",
+    }
+}
+
+fn state(check: &Check, style: Style) -> String {
+    let word = word(check);
+    match check.state {
+        State::Pass => style.good(word),
+        State::Fail | State::Error => style.bad(word),
+        State::Unknown => style.warn(word),
+        State::NotApplicable => style.dim(word),
     }
 }
 
@@ -95,6 +106,12 @@ fn value(check: &Check) -> String {
     match &check.value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(days)) if check.id == "os.patch_age" => format!("{days} days"),
+        // An operating system says its whole name.
+        Some(Value::Object(members)) => match members.get("name").and_then(Value::as_str) {
+            Some(name) => name.to_owned(),
+            None => Value::Object(members.clone()).to_string(),
+        },
         Some(other) => other.to_string(),
     }
 }

@@ -5,7 +5,7 @@ use ztsa_proto::name::{AppName, Destination, HostName};
 use super::watch::app;
 use super::{Context, Done};
 use crate::cli;
-use crate::interrupt::interrupt;
+use crate::interrupt::{Interrupt, interrupt};
 use crate::report::Failure;
 
 mod pipe;
@@ -24,7 +24,11 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
     };
     tokio::select! {
         done = Box::pin(work) => done,
-        by = interrupt() => Err(Failure::Interrupted(by?)),
+        by = interrupt() => match by? {
+            // ssh ends its ProxyCommand so after every connection: nothing to tell the person
+            by @ Interrupt::Hangup => Ok(Done::Code(by.exit())),
+            by => Err(Failure::Interrupted(by)),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 use ztsa_proto::grant::TicketRequest;
 
+use super::connect::fill::quote;
 use super::{Context, Done};
 use crate::cli;
 use crate::report::Failure;
@@ -31,13 +32,16 @@ pub(crate) async fn run(args: cli::Ticket, context: &Context) -> Result<Done, Fa
     printer.data(ticket.ticket.expose())?;
     let gateway = context.settings.config()?.resource();
     let uses = ticket.uses.map(|uses| format!(", {uses} times")).unwrap_or_default();
+    let roots = context.settings.roots.as_ref();
+    let roots = roots.map(|roots| format!(" --proxy-cacert {}", quote(&roots.value.path.display().to_string())));
     printer.say(&format!(
         "opens {app} until {until}{uses}; whoever has it can use it, so keep it out of logs and command lines\n  \
-         as an HTTP proxy at {gateway}, any user name, the ticket as the password, for instance:\n  \
-         ztsa ticket {app} > ticket\n  \
-         curl --proxy {gateway} --proxy-header \"Proxy-Authorization: Bearer $(cat ticket)\" --proxytunnel http://{app}.ztsa/",
+         {gateway} takes it as an HTTP proxy: any user name, the ticket as the password; for instance:\n  \
+         ztsa ticket {app} | sed 's/^/Proxy-Authorization: Bearer /' > ticket.header\n  \
+         curl --proxy {gateway}{roots} --proxy-header @ticket.header --proxytunnel http://{app}.ztsa/",
         app = ticket.app,
         until = ticket.expires_at.rfc3339(),
+        roots = roots.unwrap_or_default(),
     ));
     Ok(Done::Ok)
 }

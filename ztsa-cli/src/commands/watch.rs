@@ -120,7 +120,7 @@ fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
             word: "refused",
             tone: Tone::Bad,
             what: Some(app(to)),
-            said: Some(problem.to_string()),
+            said: Some(report::said(problem, &app(to))),
             problem: Some(problem),
             more: json!({}),
         },
@@ -133,7 +133,7 @@ fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
         Event::Restored(connection) => Told { tone: Tone::Good, ..plain("restored", "restored", connection) },
         Event::Ended { connection, problem: Some(problem), sent, received, lasted } => Told {
             tone: Tone::Bad,
-            said: Some(problem.to_string()),
+            said: Some(report::said(problem, &app(&connection.to))),
             problem: Some(problem),
             more: ended(connection, *sent, *received, lasted.as_secs_f64()),
             ..plain("closed", "ended", connection)
@@ -151,7 +151,7 @@ fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
             problem: None,
             more: json!({ "reason": reason.as_ref() }),
         },
-        Event::Gateway(event) => return gateway(event),
+        Event::Gateway(event) => return gateway(event, curious),
         Event::LoginNeeded(problem) => about_all("login_needed", "sign-in needed", Tone::Bad, Some(problem)),
         Event::Offline(problem) => about_all("offline", "offline, trying again", Tone::Bad, Some(problem)),
         Event::Online => about_all("online", "online again", Tone::Good, None),
@@ -172,14 +172,13 @@ fn about_all<'a>(event: &'static str, word: &'static str, tone: Tone, problem: O
 }
 
 /// What the gateway says beyond our own connections' suspensions and endings, which are told by them.
-fn gateway(event: &ztsa_proto::event::Event) -> Option<Told<'_>> {
+fn gateway(event: &ztsa_proto::event::Event, curious: bool) -> Option<Told<'_>> {
     let (name, word) = match event.kind {
         EventKind::StepUp => ("step_up", "a stronger sign-in is wanted"),
         EventKind::SessionEnded => ("session_ended", "the session has ended"),
-        EventKind::GrantExpiring => ("grant_expiring", "access ends soon"),
-        EventKind::Suspended | EventKind::Restored | EventKind::Ended | EventKind::PostureWanted | EventKind::Ping => {
-            return None;
-        }
+        // The next connection asks for a new one by itself.
+        EventKind::GrantExpiring if curious => ("grant_expiring", "permission is renewed with the next connection:"),
+        _ => return None,
     };
     let what = event.app.as_ref().map(ToString::to_string);
     Some(Told { what, ..about_all(name, word, Tone::Bad, event.problem.as_ref()) })

@@ -38,7 +38,8 @@ fn draw(answer: &WhyResponse, style: Style) -> String {
     }
     for policy in &answer.policies {
         let _infallible = write!(text, "\n  {} by policy {}", effect(&policy.effect), style.bold(&policy.id));
-        if let Some(reason) = &policy.reason {
+        let told = answer.problem.as_ref().map(ToString::to_string);
+        if let Some(reason) = policy.reason.as_ref().filter(|reason| told.as_ref() != Some(reason)) {
             let _infallible = write!(text, " — {reason}");
         }
     }

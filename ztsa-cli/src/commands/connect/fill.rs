@@ -25,6 +25,8 @@ pub(crate) struct Endpoint {
 /// What `--json` says when an app can be reached.
 #[derive(Debug, Serialize)]
 struct Described<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
     app: &'a str,
     kind: String,
     host: String,
@@ -130,13 +132,14 @@ impl Endpoint {
         }
     }
 
-    /// The app as a JSON object.
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::to_value(self.described()).unwrap_or_default()
+    /// The event that says that the app can be used now.
+    pub(crate) fn ready(&self) -> impl Serialize + '_ {
+        Described { event: Some("ready"), ..self.described() }
     }
 
     fn described(&self) -> Described<'_> {
         Described {
+            event: None,
             app: self.app.as_str(),
             kind: self.kind.to_string(),
             host: self.host(),
