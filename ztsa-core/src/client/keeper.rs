@@ -173,7 +173,7 @@ impl Work {
 
     async fn act(&self, event: Told) {
         let wanted = event.kind == EventKind::PostureWanted;
-        self.reporter.report(Event::Gateway(event));
+        self.reporter.report(Event::Gateway(Arc::new(event)));
         if wanted && let Err(error) = self.api.report_posture().await {
             tracing::debug!(%error, "the posture that the gateway wants was not delivered");
         }

@@ -16,7 +16,7 @@ use ztsa_proto::name::Destination;
 use ztsa_proto::problem::Problem;
 
 /// Events that a slow reader may fall behind before it misses some.
-const BACKLOG: usize = 1024;
+const BACKLOG: usize = 512;
 
 /// By which way a local program came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,7 +116,7 @@ pub enum Event {
     },
     /// The gateway said something about the session, whichever process it concerns. The endings and suspensions of
     /// this client's own tunnels also come as [`Event::Suspended`], [`Event::Restored`] and [`Event::Ended`].
-    Gateway(ztsa_proto::event::Event),
+    Gateway(Arc<ztsa_proto::event::Event>),
     /// The session cannot be renewed without the person: sign in again.
     LoginNeeded(Arc<Problem>),
     /// The gateway cannot be reached; the client keeps trying.
