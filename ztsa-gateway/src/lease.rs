@@ -86,7 +86,7 @@ impl Leases {
     ///
     /// # Errors
     /// `gateway.limit` when the node or the session has as many tunnels as it may have.
-    pub fn open(&self, opening: Opening) -> Result<Lease, Problem> {
+    pub fn open(&self, opening: Opening) -> Result<Lease, Box<Problem>> {
         let mut table = self.table();
         let session = table.count(&Selector::Session(opening.session.id.clone()));
         let node_full = table.len() >= size(self.limits.max_tunnels);
@@ -97,7 +97,7 @@ impl Leases {
             } else {
                 format!("this session has {session} open tunnels, as many as it may")
             };
-            return Err(problem);
+            return Err(Box::new(problem));
         }
         let tunnel = table.insert(opening);
         Ok(Lease { tunnel, registry: self.clone() })

@@ -74,7 +74,7 @@ impl Tickets {
         lasts: Option<Duration>,
         uses: Option<u32>,
         now: UnixTime,
-    ) -> Result<(Secret<String>, Ticket), Problem> {
+    ) -> Result<(Secret<String>, Ticket), Box<Problem>> {
         let lasts = lasts.unwrap_or(DEFAULT_LIFETIME);
         if lasts.is_zero() || lasts > MAX_LIFETIME {
             return Err(invalid("a ticket lasts between one second and one hour"));
@@ -82,7 +82,8 @@ impl Tickets {
         if uses == Some(0) {
             return Err(invalid("a ticket is good for one use at least"));
         }
-        let identity = serde_json::to_string(&*session.identity).map_err(|_| problem::new("gateway.unavailable"))?;
+        let identity =
+            serde_json::to_string(&*session.identity).map_err(|_| Box::new(problem::new("gateway.unavailable")))?;
         let secret = format!("{PREFIX}{}{}", random_id(), random_id());
         let ticket = Ticket {
             id: TicketId::random(),
@@ -102,7 +103,7 @@ impl Tickets {
         if live.values().filter(|other| other.ticket.session == ticket.session).count() >= MAX_PER_SESSION {
             let mut problem = problem::new("gateway.limit");
             problem.detail = format!("this session has {MAX_PER_SESSION} tickets, as many as it may");
-            return Err(problem);
+            return Err(Box::new(problem));
         }
         live.insert(ticket.secret_sha256.clone(), Live { ticket: ticket.clone(), session });
         self.store.put_ticket(ticket.clone());
@@ -184,8 +185,8 @@ fn stand_in(ticket: &Ticket, identity: Arc<Identity>) -> Session {
     }
 }
 
-fn invalid(detail: &str) -> Problem {
+fn invalid(detail: &str) -> Box<Problem> {
     let mut problem = problem::new("request.invalid");
     detail.clone_into(&mut problem.detail);
-    problem
+    Box::new(problem)
 }

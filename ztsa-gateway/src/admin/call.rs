@@ -60,12 +60,10 @@ pub fn call(socket: &Path, request: &Request) -> Result<Map<String, Value>, Call
     let mut answer = Vec::new();
     BufReader::new(stream).take(MAX_ANSWER).read_until(b'\n', &mut answer).map_err(broken)?;
     let mut answer: Map<String, Value> = serde_json::from_slice(&answer).map_err(|error| broken(error.into()))?;
-    match answer.remove("ok") {
-        Some(Value::Bool(true)) => Ok(answer),
-        _ => {
-            let text = |member: &str| answer.get(member).and_then(Value::as_str).map(str::to_owned);
-            let error = text("error").unwrap_or_else(|| "the gateway refused without a reason".to_owned());
-            Err(CallError::Refused { error, hint: text("hint") })
-        }
+    if answer.remove("ok") == Some(Value::Bool(true)) {
+        return Ok(answer);
     }
+    let text = |member: &str| answer.get(member).and_then(Value::as_str).map(str::to_owned);
+    let error = text("error").unwrap_or_else(|| "the gateway refused without a reason".to_owned());
+    Err(CallError::Refused { error, hint: text("hint") })
 }

@@ -99,8 +99,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             line(&shown)
         }
         Command::Test(test) => try_cases(&test, args.socket.json),
-        Command::Explain(explain) => match explain.config.clone() {
-            Some(config) => explain_file(explain, &config, args.socket.json),
+        Command::Explain(explain) => match &explain.config {
+            Some(config) => explain_file(&explain, config, args.socket.json),
             None => explain_live(explain, &args.socket),
         },
         Command::Schema => line(schema::text().trim_end()),
@@ -219,7 +219,7 @@ fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> 
     })
 }
 
-fn explain_file(explain: Explain, config: &Path, json: bool) -> Result<(), Failure> {
+fn explain_file(explain: &Explain, config: &Path, json: bool) -> Result<(), Failure> {
     let (apps, policies) = load(&Where { config: config.to_owned(), dir: None })?;
     let Outcome { explanation, .. } =
         case(explain)?.try_on(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
@@ -245,7 +245,7 @@ fn explain_file(explain: Explain, config: &Path, json: bool) -> Result<(), Failu
 }
 
 /// The question as a case, which has the defaults.
-fn case(explain: Explain) -> Result<Case, Failure> {
+fn case(explain: &Explain) -> Result<Case, Failure> {
     let mut posture = serde_json::Map::new();
     for fact in &explain.posture {
         let Some((check, state)) = fact.split_once('=') else {

@@ -10,6 +10,7 @@ use ztsa_proto::session::{DeviceInfo, SessionInfo, UserInfo};
 use ztsa_proto::why::{self, MissingFact, PolicyInfo, WhyResponse};
 
 use super::Engine;
+use super::judge::unknown;
 use crate::authn::Session;
 use crate::config::App;
 use crate::policy::Verdict;
@@ -43,7 +44,7 @@ impl Engine {
         let session = self.seen(session);
         let why = self.explained(&session, app, peer);
         match why.problem {
-            Some(problem) if problem.code == HIDDEN => Err(Arc::new(problem)),
+            Some(problem) if problem.code == HIDDEN => Err(unknown()),
             _ => Ok(why),
         }
     }

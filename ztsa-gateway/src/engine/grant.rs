@@ -54,7 +54,8 @@ impl Engine {
         let session = self.seen(session);
         let app = self.named(&request.app)?;
         let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
-        let full = full.then(|| problem::new("gateway.limit").with_detail("this session has as many grants as it may"));
+        let full = full
+            .then(|| Box::new(problem::new("gateway.limit").with_detail("this session has as many grants as it may")));
         let ask = Ask { activity: Activity::Grant, reason: request.reason.as_deref() };
         self.asked(ask, &session, &app, peer, now, full)?;
         let expires_at = now.plus(self.inner.config.session.token_lifetime);
@@ -81,12 +82,18 @@ impl Grants {
     }
 
     /// Says whether a grant is good for this session, device and app.
-    pub(super) fn check(&self, id: &GrantId, session: &Session, app: &AppName, now: UnixTime) -> Result<(), Problem> {
+    pub(super) fn check(
+        &self,
+        id: &GrantId,
+        session: &Session,
+        app: &AppName,
+        now: UnixTime,
+    ) -> Result<(), Box<Problem>> {
         let grant = self.grants.get(id);
         let own = |grant: &&Grant| grant.session == session.id && grant.device == session.device && grant.app == *app;
         match grant.filter(own) {
-            None => Err(problem::new("grant.unknown")),
-            Some(grant) if grant.expires_at <= now => Err(problem::new("grant.expired")),
+            None => Err(Box::new(problem::new("grant.unknown"))),
+            Some(grant) if grant.expires_at <= now => Err(Box::new(problem::new("grant.expired"))),
             Some(_) => Ok(()),
         }
     }

@@ -129,15 +129,15 @@ impl Engine {
     }
 
     /// Refuses everything new while the gateway goes down or its store cannot keep what it decides.
-    pub(super) fn admit(&self) -> Result<(), Problem> {
+    pub(super) fn admit(&self) -> Result<(), Box<Problem>> {
         if self.inner.draining.load(Ordering::SeqCst) {
-            return Err(problem::new("gateway.draining"));
+            return Err(Box::new(problem::new("gateway.draining")));
         }
         match self.inner.store.outage() {
             None => Ok(()),
             Some(outage) => {
                 tracing::warn!(%outage, "nothing new is granted while the store is out");
-                Err(problem::new("gateway.unavailable").with_detail("the gateway cannot write to its store"))
+                Err(Box::new(problem::new("gateway.unavailable").with_detail("the gateway cannot write to its store")))
             }
         }
     }
@@ -159,7 +159,7 @@ impl Facets {
 }
 
 /// A decision id too: nothing may tell an app that is not there from one that is hidden.
-fn unknown() -> Arc<Problem> {
+pub(super) fn unknown() -> Arc<Problem> {
     Arc::new(policy::unknown().with_decision(random_id()))
 }
 

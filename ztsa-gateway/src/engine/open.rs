@@ -88,12 +88,12 @@ impl Engine {
         app: &App,
         peer: IpAddr,
         now: UnixTime,
-        also: Option<Problem>,
+        also: Option<Box<Problem>>,
     ) -> Result<Judged, Arc<Problem>> {
         let mut judged = self.judge(session, app, peer, now);
         let also = self.admit().err().or(also);
         if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
-            judged = judged.refused(problem);
+            judged = judged.refused(*problem);
         }
         self.decided(ask.into(), session, app, peer, now, &judged);
         match judged.problem() {

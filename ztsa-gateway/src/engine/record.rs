@@ -91,7 +91,7 @@ pub(super) fn closed(audit: &Audit, now: UnixTime, closed: &Closed<'_>) {
     let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
     audit.record(Record {
         code: Some(end.as_str().to_owned()),
-        message: problem.map(|problem| problem.to_string()),
+        message: problem.map(ToString::to_string),
         policies: problem.map(|problem| problem.policy.clone()).unwrap_or_default(),
         decision: Some(tunnel.decision.clone()),
         traffic: Some(Traffic { up: tunnel.up(), down: tunnel.down(), duration: now.since(tunnel.opened_at) }),

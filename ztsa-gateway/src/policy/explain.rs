@@ -67,7 +67,9 @@ impl Policies {
             Verdict::Deny(_) => deciding.iter().for_each(|rule| lacking(rule, request, &mut missing)),
             Verdict::StepUp(problem) => {
                 missing.push(Missing { fact: "auth".to_owned(), state: None, remedy: problem.remedy.clone() });
-                deciding.iter().for_each(|rule| lacking(rule, request, &mut missing));
+                for rule in &deciding {
+                    lacking(rule, request, &mut missing);
+                }
             }
         }
         Explanation { decision, rules, missing }

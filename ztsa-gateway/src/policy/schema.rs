@@ -153,7 +153,7 @@ impl Vocabulary {
             ("tags", strings(app.tags.iter().map(String::as_str))),
         ];
         let parents = app.tags.iter().map(|tag| self.tag(tag)).collect();
-        Ok(Entity::new(self.app(&app.name.to_string()), owned(attributes), parents)?)
+        Ok(Entity::new(self.app(app.name.as_ref()), owned(attributes), parents)?)
     }
 
     fn user_entity(&self, identity: &Identity) -> Result<Entity, Cause> {

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::policy::case::{Expect, parse};
 
@@ -211,10 +213,9 @@ fn on_change_is_taken_from_the_policies_that_decide() {
 fn an_app_is_decided_by_what_concerns_it_alone() {
     let mut text = String::from(POLICIES);
     for number in 0..500 {
-        text.push_str(&format!("permit (principal, action, resource == App::\"other-{number}\");\n"));
-        text.push_str(&format!(
-            "permit (principal, action == Action::\"administer\", resource) when {{ {number} > 1000 }};\n"
-        ));
+        writeln!(text, "permit (principal, action, resource == App::\"other-{number}\");").unwrap();
+        writeln!(text, "permit (principal, action == Action::\"administer\", resource) when {{ {number} > 1000 }};\n")
+            .unwrap();
     }
     let policies = compile(&text);
     assert_eq!(policies.len(), 1_005);
