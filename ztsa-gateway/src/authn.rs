@@ -183,7 +183,7 @@ impl Authn {
         let token = token::authorization(head.headers)?;
         let session = self.session_of(token, now)?;
         let proof = self.proof(head, Some((token, &session.device)), now)?;
-        self.fresh(&self.replays, &proof, now)?;
+        self.replays.first(&proof.device, &proof.jti, now)?;
         self.standing(&session, now)?;
         Ok(session)
     }
@@ -245,7 +245,7 @@ impl Authn {
             let mut text = "DPoP".to_owned();
             let mut parameter = |name: &str, value: &str| {
                 let separator = if text == "DPoP" { " " } else { ", " };
-                text.push_str(&format!("{separator}{name}=\"{}\"", error::quotable(value)));
+                text.extend([separator, name, "=\"", &error::quotable(value), "\""]);
             };
             if !error.is_empty() {
                 parameter("error", error);
@@ -302,10 +302,6 @@ impl Authn {
         } else {
             Err(AuthnError::UseNonce)
         }
-    }
-
-    fn fresh(&self, replays: &Replays, proof: &Proof, now: UnixTime) -> Result<(), AuthnError> {
-        replays.first(&proof.device, &proof.jti, now)
     }
 
     fn issuer_named(&self, identifier: &str) -> Option<&Arc<issuer::Issuer>> {

@@ -140,7 +140,9 @@ async fn a_rotated_log_goes_on_in_a_new_file() {
     audit.flush().await;
     assert_eq!((lines(&old).len(), lines(&path).len(), audit.lost()), (1, 1, 0));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    [path, old].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    for path in [path, old] {
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -287,12 +287,14 @@ impl AuthnError {
 
     fn code(&self) -> &'static str {
         match self {
-            AuthnError::Missing | AuthnError::Scheme(_) | AuthnError::Token(_) | AuthnError::UnknownIssuer(_) => {
-                "auth.required"
+            AuthnError::Expired | AuthnError::Refused { fault: TokenFault::Expired(_) | TokenFault::Inactive, .. } => {
+                "auth.expired"
             }
-            AuthnError::Expired => "auth.expired",
-            AuthnError::Refused { fault: TokenFault::Expired(_) | TokenFault::Inactive, .. } => "auth.expired",
-            AuthnError::Refused { .. } => "auth.required",
+            AuthnError::Missing
+            | AuthnError::Scheme(_)
+            | AuthnError::Token(_)
+            | AuthnError::UnknownIssuer(_)
+            | AuthnError::Refused { .. } => "auth.required",
             AuthnError::Proof(_) | AuthnError::UseNonce | AuthnError::Replay { .. } => "auth.proof",
             AuthnError::Crowded => "gateway.limit",
             AuthnError::Revoked { .. } => "session.revoked",

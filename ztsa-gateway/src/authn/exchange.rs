@@ -23,7 +23,7 @@ impl Authn {
     /// Cancel-safe: a session is kept only at the end; the proof is used up either way.
     pub async fn exchange(&self, form: ExchangeForm, head: &Head<'_>, now: UnixTime) -> Result<Exchanged, AuthnError> {
         let proof = self.proof(head, None, now)?;
-        self.fresh(&self.newcomers, &proof, now)?;
+        self.newcomers.first(&proof.device, &proof.jti, now)?;
         let device = proof.device;
         if self.store.is_blocked(&device) {
             return Err(AuthnError::DeviceBlocked);

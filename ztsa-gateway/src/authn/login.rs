@@ -42,9 +42,8 @@ impl Authn {
         }
         let mut opaque = self.issuers.iter().filter(|issuer| issuer.config.tokens != Tokens::Jwt);
         match (opaque.next(), opaque.next(), self.issuers.as_slice()) {
-            (Some(only), None, _) => Ok(only),
-            // let the one issuer there is say what is wrong with the token
-            (None, None, [only]) => Ok(only),
+            // where there is one issuer only, let it say what is wrong with the token
+            (Some(only), None, _) | (None, None, [only]) => Ok(only),
             _ => Err(AuthnError::Form("an opaque token needs the `id_token` beside it, to say whose it is".to_owned())),
         }
     }

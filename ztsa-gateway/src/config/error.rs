@@ -65,16 +65,15 @@ impl ConfigError {
     pub(super) fn toml(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
         let line = error.span().map(|span| line_of(text, span.start));
         let message = error.message();
-        let fault = match unknown_field(message) {
-            Some((key, known)) => Fault::UnknownKey { nearest: nearest(&key, &known), key, known },
-            None => {
-                let key = line.and_then(|line| key_on(text, line));
-                let message = first_sentence(message);
-                Fault::Value(match key {
-                    Some(key) if !message.contains(&format!("`{key}`")) => format!("`{key}`: {message}"),
-                    _ => message,
-                })
-            }
+        let fault = if let Some((key, known)) = unknown_field(message) {
+            Fault::UnknownKey { nearest: nearest(&key, &known), key, known }
+        } else {
+            let key = line.and_then(|line| key_on(text, line));
+            let message = first_sentence(message);
+            Fault::Value(match key {
+                Some(key) if !message.contains(&format!("`{key}`")) => format!("`{key}`: {message}"),
+                _ => message,
+            })
         };
         ConfigError::at(path, line, fault)
     }

@@ -58,6 +58,7 @@ pub(super) struct Tls {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the key is called as the standard calls it")]
 pub(super) struct Issuer {
     pub(super) name: Spanned<String>,
     pub(super) issuer: String,

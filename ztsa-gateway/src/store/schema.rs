@@ -183,7 +183,7 @@ fn load_signals(connection: &Connection, memory: &mut Memory) -> rusqlite::Resul
             source: row.get(6)?,
             at: time(row, 7)?,
             expires_at: row.get::<_, Option<i64>>(8)?.map(seconds),
-            half_life: row.get::<_, Option<i64>>(9)?.map(|life| life.unsigned_abs()),
+            half_life: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
         };
         memory.signals.insert(id, Signal { id, signal });
         Ok(())

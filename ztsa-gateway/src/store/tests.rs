@@ -116,7 +116,7 @@ async fn everything_outlives_a_restart() {
     assert_eq!(store.session(&row.id), Some(row.clone()));
     assert_eq!(store.cutoff(&Subject::User(alice.clone())), Some(NOW));
     assert_eq!(store.cutoff_of(&user("bob"), &laptop, &SessionId::random()), Some(NOW));
-    assert_eq!(store.signals(), [second.clone()]);
+    assert_eq!(store.signals(), std::slice::from_ref(&second));
     assert!(store.insert_signal(signal(Subject::Device(laptop))).id > second.id, "numbers are not used again");
     assert_eq!(store.tickets(), [ticket]);
     let again = store.secret_key("k", || Ok::<_, StoreError>(Secret::new(vec![8; 32]))).unwrap();
@@ -129,7 +129,9 @@ async fn a_revoked_session_takes_its_sign_in_along_and_a_signed_out_one_does_not
     let (alice, laptop) = (user("alice"), device());
     let rows = [session(&alice, &laptop), session(&alice, &laptop)];
     let store = dir.open().unwrap();
-    rows.iter().for_each(|row| store.keep_session(row.clone()));
+    for row in &rows {
+        store.keep_session(row.clone());
+    }
     let login = Subject::Login(alice.clone(), laptop.clone());
     let later = NOW.plus(Duration::from_secs(5));
     store.end_session(&rows[0].id, later);

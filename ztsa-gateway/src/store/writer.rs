@@ -46,11 +46,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<(&'static str, String), Write>,
+    waiting: Batch,
     asking: Vec<Answer>,
     outage: Option<String>,
     closing: bool,
 }
+
+/// The last change of each row.
+type Batch = HashMap<(&'static str, String), Write>;
 
 type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
@@ -119,7 +122,7 @@ impl Shared {
     }
 
     /// Waits for work; `None` when there will be none.
-    fn next(&self) -> Option<(HashMap<(&'static str, String), Write>, Vec<Answer>)> {
+    fn next(&self) -> Option<(Batch, Vec<Answer>)> {
         let idle = |state: &mut State| state.waiting.is_empty() && state.asking.is_empty() && !state.closing;
         let mut state = self.wake.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if state.waiting.is_empty() && state.asking.is_empty() {
@@ -135,7 +138,7 @@ impl Shared {
     }
 
     /// Keeps what could not be written, unless it has changed since, and pauses. Says whether to go on.
-    fn failed(&self, batch: HashMap<(&'static str, String), Write>, cause: &str) -> bool {
+    fn failed(&self, batch: Batch, cause: &str) -> bool {
         let mut state = self.lock();
         for (row, write) in batch {
             state.waiting.entry(row).or_insert(write);

@@ -65,8 +65,8 @@ async fn forged_foreign_and_changed_tokens_are_refused() {
         ("alg none", unsigned.clone()),
         ("no signature", unsigned.rsplit_once('.').unwrap().0.to_owned() + "."),
         ("another gateway's", elsewhere),
-        ("the issuer's own", world.access(fresh(NOW))),
-        ("an ID token", world.id(fresh(NOW))),
+        ("the issuer's own", world.access(&fresh(NOW))),
+        ("an ID token", world.id(&fresh(NOW))),
         ("no token", "abc".to_owned()),
         ("huge", "a".repeat(40_000)),
     ] {
@@ -197,7 +197,8 @@ async fn a_refusal_says_how_to_ask_again() {
     let world = World::new("");
     let text = |error: &AuthnError| {
         let headers = world.authn.challenge(error, NOW);
-        headers.into_iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect::<String>()
+        let lines = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        lines.collect::<Vec<_>>().join("\n")
     };
     let missing = text(&AuthnError::Missing);
     assert!(missing.starts_with("www-authenticate: DPoP algs=\"ES256\", resource_metadata=\"https://gw.example.com/.well-known/oauth-protected-resource\""), "{missing}");

@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Alice's access token, with these claims in place of its own; `null` takes one away.
-    pub(super) fn access(&self, changes: Value) -> String {
+    pub(super) fn access(&self, changes: &Value) -> String {
         let claims = json!({
             "iss": self.site.url, "aud": GATEWAY, "sub": "alice", "client_id": "ztsa-cli",
             "iat": NOW.0, "exp": NOW.0 + 600, "jti": "j1",
@@ -151,7 +151,7 @@ impl World {
     }
 
     /// Alice's ID token, likewise.
-    pub(super) fn id(&self, changes: Value) -> String {
+    pub(super) fn id(&self, changes: &Value) -> String {
         let claims = json!({
             "iss": self.site.url, "aud": "ztsa-cli", "sub": "alice", "iat": NOW.0, "exp": NOW.0 + 3600,
             "auth_time": NOW.0 - 10, "name": "Alice", "email": "alice@example.com", "groups": ["dev"], "acr": "mfa", "amr": ["pwd", "otp"],
@@ -159,7 +159,7 @@ impl World {
         self.signed(&json!({"typ": "JWT", "alg": "ES256", "kid": kid(&self.key)}), claims, changes)
     }
 
-    pub(super) fn signed(&self, header: &Value, claims: Value, changes: Value) -> String {
+    pub(super) fn signed(&self, header: &Value, claims: Value, changes: &Value) -> String {
         jws::sign(&self.key, header, &changed(claims, changes)).unwrap()
     }
 
@@ -173,7 +173,7 @@ impl World {
 
     /// Signs alice in, and mints her token.
     pub(super) async fn session(&self, now: UnixTime) -> (Arc<Session>, String) {
-        let exchanged = self.exchange(form(&self.access(fresh(now)), Some(&self.id(fresh(now)))), now).await.unwrap();
+        let exchanged = self.exchange(form(&self.access(&fresh(now)), Some(&self.id(&fresh(now)))), now).await.unwrap();
         let token = self.authn.mint(&exchanged.session).unwrap();
         (exchanged.session, token.expose().clone())
     }
@@ -224,7 +224,7 @@ pub(super) fn fresh(now: UnixTime) -> Value {
     json!({"iat": now.0, "exp": now.0 + 600, "auth_time": now.0})
 }
 
-pub(super) fn changed(mut claims: Value, changes: Value) -> Value {
+pub(super) fn changed(mut claims: Value, changes: &Value) -> Value {
     let members = claims.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() { drop(members.remove(name)) } else { drop(members.insert(name.clone(), value.clone())) }

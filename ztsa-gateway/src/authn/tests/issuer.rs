@@ -11,7 +11,7 @@ use crate::authn::{AuthnError, IssuerError, TokenFault};
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 async fn failure(world: &World, now: ztsa_proto::time::UnixTime) -> IssuerError {
-    let access = world.access(json!({"iat": now.0, "exp": now.0 + 60}));
+    let access = world.access(&json!({"iat": now.0, "exp": now.0 + 60}));
     match world.exchange(form(&access, None), now).await {
         Err(error @ AuthnError::Issuer { .. }) => {
             let problem = error.problem();
@@ -97,14 +97,14 @@ async fn discovery_falls_back_to_rfc_8414() {
     world
         .site
         .json("/.well-known/oauth-authorization-server", &json!({"issuer": url, "jwks_uri": format!("{url}/jwks")}));
-    assert!(world.exchange(form(&world.access(json!({})), None), NOW).await.is_ok());
+    assert!(world.exchange(form(&world.access(&json!({})), None), NOW).await.is_ok());
 }
 
 #[tokio::test]
 async fn keys_are_remembered_and_a_new_one_is_fetched_once() {
     let world = World::new("");
     for _ in 0..5 {
-        world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap();
+        world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap();
     }
     assert_eq!((world.site.hits(DISCOVERY), world.site.hits("/jwks")), (1, 1));
     let new = SoftwareKey::generate().unwrap();
@@ -125,10 +125,10 @@ async fn keys_are_remembered_and_a_new_one_is_fetched_once() {
 #[tokio::test]
 async fn known_keys_outlast_a_short_outage_and_no_more() {
     let world = World::new("");
-    world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap();
+    world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap();
     world.site.page(DISCOVERY, (503, "text/plain", String::new()));
     let at = |seconds: u64| {
-        let access = world.access(json!({"iat": NOW.0 + seconds, "exp": NOW.0 + seconds + 60}));
+        let access = world.access(&json!({"iat": NOW.0 + seconds, "exp": NOW.0 + seconds + 60}));
         world.exchange(form(&access, None), after(seconds))
     };
     assert!(at(599).await.is_ok());
@@ -144,7 +144,7 @@ async fn known_keys_outlast_a_short_outage_and_no_more() {
 #[tokio::test]
 async fn many_at_once_ask_the_issuer_once() {
     let world = World::new("");
-    let exchanges: Vec<_> = (0..20).map(|_| world.exchange(form(&world.access(json!({})), None), NOW)).collect();
+    let exchanges: Vec<_> = (0..20).map(|_| world.exchange(form(&world.access(&json!({})), None), NOW)).collect();
     let outcomes = futures_util::future::join_all(exchanges).await;
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(world.site.hits("/jwks"), 1);

@@ -1,6 +1,6 @@
 //! Which tokens of an issuer begin a session, and which do not.
 
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA384};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn at_hash(token: &str) -> String {
 #[tokio::test]
 async fn an_access_token_alone_begins_a_session_without_groups() {
     let world = World::new("");
-    let exchanged = world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap();
+    let exchanged = world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap();
     let identity = &exchanged.session.identity;
     assert_eq!(identity.user.to_string(), format!("{}|alice", world.site.url));
     assert_eq!(identity.issuer, "corp");
@@ -64,7 +64,7 @@ async fn wrong_access_tokens_are_refused_with_the_reason() {
         (json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}), TokenFault::Device),
         (json!({"cnf": {"x5t#S256": "abc"}}), TokenFault::Device),
     ] {
-        assert_eq!(refused(&world, &world.access(changes.clone()), None).await, ("access token", wanted), "{changes}");
+        assert_eq!(refused(&world, &world.access(&changes), None).await, ("access token", wanted), "{changes}");
     }
     for changes in [
         json!({"aud": ["x", GATEWAY]}),
@@ -73,7 +73,7 @@ async fn wrong_access_tokens_are_refused_with_the_reason() {
         json!({"exp": 1_795_000_600.5}),
         json!({"cnf": {"jkt": world.device_id()}}),
     ] {
-        assert!(world.exchange(form(&world.access(changes.clone()), None), NOW).await.is_ok(), "{changes}");
+        assert!(world.exchange(form(&world.access(&changes), None), NOW).await.is_ok(), "{changes}");
     }
 }
 
@@ -89,12 +89,12 @@ async fn forged_tokens_are_refused() {
         jws::sign(&thief, &json!({"typ": "at+jwt", "alg": "ES256", "jwk": thief.public_key()}), &claims).unwrap();
     assert_eq!(refused(&world, &own_key, None).await.1, TokenFault::UnknownKey);
     for alg in ["none", "HS256", "HS512", "RSA1_5", "ES256K", ""] {
-        let token = world.signed(&head(alg), claims.clone(), json!({}));
+        let token = world.signed(&head(alg), claims.clone(), &json!({}));
         assert_eq!(refused(&world, &token, None).await.1, TokenFault::Algorithm(alg.to_owned()));
     }
-    let confused = world.signed(&head("RS256"), claims.clone(), json!({}));
+    let confused = world.signed(&head("RS256"), claims.clone(), &json!({}));
     assert_eq!(refused(&world, &confused, None).await.1, TokenFault::Signature);
-    let critical = world.signed(&json!({"typ": "at+jwt", "alg": "ES256", "crit": ["x"]}), claims.clone(), json!({}));
+    let critical = world.signed(&json!({"typ": "at+jwt", "alg": "ES256", "crit": ["x"]}), claims.clone(), &json!({}));
     // an issuer that cannot be read from the token is the only one there is
     assert_eq!(refused(&world, &critical, None).await.1, TokenFault::Critical);
     assert_eq!(refused(&world, "a.b.c.d.e", None).await.1, TokenFault::Encrypted);
@@ -106,9 +106,9 @@ async fn forged_tokens_are_refused() {
 async fn an_id_token_is_no_access_token() {
     let world = World::new("");
     let relaxed = World::new("relaxed_typ = true");
-    assert!(matches!(refused(&world, &world.id(json!({})), None).await.1, TokenFault::Type(_)));
-    assert_eq!(refused(&relaxed, &relaxed.id(json!({})), None).await.1, TokenFault::IdToken);
-    assert_eq!(refused(&relaxed, &relaxed.id(json!({"nonce": "n"})), None).await.1, TokenFault::IdToken);
+    assert!(matches!(refused(&world, &world.id(&json!({})), None).await.1, TokenFault::Type(_)));
+    assert_eq!(refused(&relaxed, &relaxed.id(&json!({})), None).await.1, TokenFault::IdToken);
+    assert_eq!(refused(&relaxed, &relaxed.id(&json!({"nonce": "n"})), None).await.1, TokenFault::IdToken);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn the_type_is_strict_unless_relaxed() {
             let claims =
                 json!({"iss": world.site.url, "aud": GATEWAY, "sub": "alice", "iat": NOW.0, "exp": NOW.0 + 600});
             let header = json!({"typ": typ, "alg": "ES256", "kid": kid(&world.key)});
-            let outcome = world.exchange(form(&world.signed(&header, claims, json!({})), None), NOW).await;
+            let outcome = world.exchange(form(&world.signed(&header, claims, &json!({})), None), NOW).await;
             assert_eq!(outcome.is_ok(), accepted, "{typ}: {outcome:?}");
         }
     }
@@ -137,20 +137,20 @@ async fn the_type_is_strict_unless_relaxed() {
 async fn an_issuer_that_nobody_configured_is_refused() {
     let world = World::new("");
     let error =
-        world.exchange(form(&world.access(json!({"iss": "https://evil.example"})), None), NOW).await.unwrap_err();
+        world.exchange(form(&world.access(&json!({"iss": "https://evil.example"})), None), NOW).await.unwrap_err();
     assert_eq!(error, AuthnError::UnknownIssuer("https://evil.example".to_owned()));
     assert_eq!((error.oauth().status, error.oauth().error), (400, "invalid_grant"));
     let slash = format!("{}/", world.site.url);
-    let error = world.exchange(form(&world.access(json!({"iss": slash})), None), NOW).await.unwrap_err();
+    let error = world.exchange(form(&world.access(&json!({"iss": slash})), None), NOW).await.unwrap_err();
     assert!(matches!(error, AuthnError::UnknownIssuer(_)), "compared byte for byte");
 }
 
 #[tokio::test]
 async fn the_id_token_says_who_it_is() {
     let world = World::new("");
-    let access = world.access(json!({}));
+    let access = world.access(&json!({}));
     let exchanged =
-        world.exchange(form(&access, Some(&world.id(json!({"at_hash": at_hash(&access)})))), NOW).await.unwrap();
+        world.exchange(form(&access, Some(&world.id(&json!({"at_hash": at_hash(&access)})))), NOW).await.unwrap();
     let identity = &exchanged.session.identity;
     assert_eq!((identity.name.as_deref(), identity.email.as_deref()), (Some("Alice"), Some("alice@example.com")));
     assert_eq!(
@@ -164,7 +164,7 @@ async fn the_id_token_says_who_it_is() {
 #[tokio::test]
 async fn wrong_id_tokens_are_refused_with_the_reason() {
     let world = World::new("");
-    let access = world.access(json!({}));
+    let access = world.access(&json!({}));
     for (changes, wanted) in [
         (json!({"sub": "bob"}), TokenFault::Subject),
         (json!({"aud": "another-client"}), TokenFault::Audience { found: "\"another-client\"".to_owned() }),
@@ -178,7 +178,7 @@ async fn wrong_id_tokens_are_refused_with_the_reason() {
         (json!({"at_hash": at_hash("another")}), TokenFault::AccessHash),
         (json!({"auth_time": "today"}), TokenFault::Claim("auth_time")),
     ] {
-        assert_eq!(refused(&world, &access, Some(&world.id(changes.clone()))).await, ("ID token", wanted), "{changes}");
+        assert_eq!(refused(&world, &access, Some(&world.id(&changes))).await, ("ID token", wanted), "{changes}");
     }
     let thief = SoftwareKey::generate().unwrap();
     let claims = json!({"iss": world.site.url, "aud": "ztsa-cli", "sub": "alice", "iat": NOW.0, "exp": NOW.0 + 60, "groups": ["ops"]});
@@ -187,8 +187,8 @@ async fn wrong_id_tokens_are_refused_with_the_reason() {
     let as_id = refused(&world, &access, Some(&access)).await;
     assert!(matches!(as_id, ("ID token", TokenFault::Type(_))), "{as_id:?}");
     // an access token that was refreshed after the sign-in, with the ID token of the sign-in
-    let refreshed = world.access(json!({"iat": NOW.0 + 30}));
-    let id = world.id(json!({"at_hash": at_hash(&access)}));
+    let refreshed = world.access(&json!({"iat": NOW.0 + 30}));
+    let id = world.id(&json!({"at_hash": at_hash(&access)}));
     assert!(world.exchange(form(&refreshed, Some(&id)), after(30)).await.is_ok());
 }
 
@@ -208,7 +208,7 @@ async fn groups_come_from_where_they_are() {
         ("groups_claim = \"roles\"", json!({"groups": ["a"]}), json!({}), vec![]),
     ] {
         let world = World::new(extra);
-        let exchanged = world.exchange(form(&world.access(access), Some(&world.id(id))), NOW).await.unwrap();
+        let exchanged = world.exchange(form(&world.access(&access), Some(&world.id(&id))), NOW).await.unwrap();
         assert_eq!(exchanged.session.identity.groups, wanted, "{extra}");
     }
 }
@@ -245,7 +245,6 @@ async fn other_algorithms_verify_too() {
             signature
         }
     };
-    use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA384};
     let edward = |message: &[u8]| edwards.sign(message).as_ref().to_vec();
     for token in [
         sign("RS256", "rsa", &by_rsa(&RSA_PKCS1_SHA256)),
@@ -269,14 +268,14 @@ async fn an_opaque_token_needs_the_id_token_that_came_with_it() {
     let world = World::new("tokens = \"userinfo\"");
     world.site.json("/userinfo", &json!({"sub": "alice", "groups": ["ops"], "name": "Alice A."}));
     assert_eq!(refused(&world, "opaque", None).await, ("ID token", TokenFault::NoIdToken));
-    assert_eq!(refused(&world, "opaque", Some(&world.id(json!({})))).await, ("ID token", TokenFault::AccessHash));
-    let stolen = world.id(json!({"at_hash": at_hash("mine")}));
+    assert_eq!(refused(&world, "opaque", Some(&world.id(&json!({})))).await, ("ID token", TokenFault::AccessHash));
+    let stolen = world.id(&json!({"at_hash": at_hash("mine")}));
     assert_eq!(refused(&world, "opaque", Some(&stolen)).await, ("ID token", TokenFault::AccessHash));
-    let id = world.id(json!({"at_hash": at_hash("opaque"), "groups": null}));
+    let id = world.id(&json!({"at_hash": at_hash("opaque"), "groups": null}));
     let exchanged = world.exchange(form("opaque", Some(&id)), NOW).await.unwrap();
     assert_eq!(exchanged.session.identity.groups, ["ops"]);
     assert!(world.site.last("/userinfo").to_ascii_lowercase().contains("authorization: bearer opaque"));
-    let bob = world.id(json!({"at_hash": at_hash("opaque"), "sub": "bob"}));
+    let bob = world.id(&json!({"at_hash": at_hash("opaque"), "sub": "bob"}));
     assert_eq!(refused(&world, "opaque", Some(&bob)).await, ("ID token", TokenFault::Subject));
     world.site.page("/userinfo", (401, "application/json", "{\"error\":\"invalid_token\"}".to_owned()));
     assert_eq!(refused(&world, "opaque", Some(&id)).await, ("access token", TokenFault::Inactive));
@@ -286,12 +285,12 @@ async fn an_opaque_token_needs_the_id_token_that_came_with_it() {
 async fn userinfo_is_asked_for_groups_only_where_configured_and_needed() {
     let world = World::new("userinfo = true");
     world.site.json("/userinfo", &json!({"sub": "alice", "groups": ["late"]}));
-    let session = world.exchange(form(&world.access(json!({})), None), NOW).await.unwrap().session;
+    let session = world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap().session;
     assert_eq!(session.identity.groups, ["late"]);
-    world.exchange(form(&world.access(json!({"groups": ["early"]})), None), NOW).await.unwrap();
+    world.exchange(form(&world.access(&json!({"groups": ["early"]})), None), NOW).await.unwrap();
     assert_eq!(world.site.hits("/userinfo"), 1);
     world.site.json("/userinfo", &json!({"sub": "bob", "groups": ["ops"]}));
-    assert_eq!(refused(&world, &world.access(json!({})), None).await, ("userinfo answer", TokenFault::Subject));
+    assert_eq!(refused(&world, &world.access(&json!({})), None).await, ("userinfo answer", TokenFault::Subject));
 }
 
 #[tokio::test]
@@ -318,10 +317,10 @@ async fn introspection_answers_for_opaque_tokens() {
         (json!({"cnf": {"jkt": "x"}}), TokenFault::Device),
         (json!({"sub": null}), TokenFault::Claim("sub")),
     ] {
-        answer(super::fake::changed(good.clone(), changes.clone()));
+        answer(super::fake::changed(good.clone(), &changes));
         assert_eq!(refused(&world, "opaque", None).await.1, wanted, "{changes}");
     }
-    answer(super::fake::changed(good.clone(), json!({"aud": null, "client_id": "ztsa-cli"})));
+    answer(super::fake::changed(good.clone(), &json!({"aud": null, "client_id": "ztsa-cli"})));
     assert!(world.exchange(form("opaque", None), NOW).await.is_ok());
     world.site.page("/introspect", (400, "application/json", "{\"error\":\"unsupported_token_type\"}".to_owned()));
     let error = world.exchange(form("opaque", None), NOW).await.unwrap_err();
@@ -341,7 +340,7 @@ async fn the_proof_must_fit_the_token_endpoint() {
     ] {
         let headers = super::fake::proof(&world.device, method, url, None, nonce);
         let head = crate::authn::Head { method: "POST", url_path: "/ztsa/v1/token", headers: &headers };
-        let error = world.authn.exchange(form(&world.access(fresh(NOW)), None), &head, NOW).await.unwrap_err();
+        let error = world.authn.exchange(form(&world.access(&fresh(NOW)), None), &head, NOW).await.unwrap_err();
         assert_eq!((error.oauth().error, error.oauth().status), (wanted, 400));
     }
     assert_eq!(world.site.hits("/jwks"), 0, "nobody is asked for a bad proof");
