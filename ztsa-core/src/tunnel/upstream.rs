@@ -86,11 +86,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     /// Answers one CONNECT with `answer`, then echoes; returns what was asked.
-    async fn proxy(answer: &'static [u8]) -> (String, tokio::task::JoinHandle<String>) {
+    async fn proxy(answer: &'static [u8]) -> (String, tokio::task::JoinSet<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        #[expect(clippy::disallowed_methods, reason = "the test awaits the task")]
-        let served = tokio::spawn(async move {
+        let mut served = tokio::task::JoinSet::new();
+        served.spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let request = read_head(&mut stream).await.unwrap();
             stream.write_all(answer).await.unwrap();
@@ -110,12 +110,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_is_asked_with_its_password_and_the_bytes_after_its_answer_are_kept() {
-        let (url, served) = proxy(b"HTTP/1.1 200 ok\r\nVia: x\r\n\r\n").await;
+        let (url, mut served) = proxy(b"HTTP/1.1 200 ok\r\nVia: x\r\n\r\n").await;
         let mut stream = connect(&chosen(&url).unwrap(), "gw.example:8443").await.unwrap();
         stream.write_all(b"!").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'!');
         drop(stream);
-        let request = served.await.unwrap();
+        let request = served.join_next().await.unwrap().unwrap();
         assert!(request.starts_with("CONNECT gw.example:8443 HTTP/1.1\r\nHost: gw.example:8443\r\n"), "{request}");
         assert!(request.contains("Proxy-Authorization: Basic dXNlcjpwYXNz\r\n"), "{request}");
     }
