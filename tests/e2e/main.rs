@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Client library, gateway and issuer in one process, over real sockets on loopback: what a person would notice.
+
+mod clock;
+mod denial;
+mod house;
+mod issuer;
+mod local;
+mod patience;
+mod paused;
+mod policy;
+mod restart;
+mod revoke;
+mod risk;
+mod road;
+mod server;
+mod theft;
+mod tidy;
+mod trouble;
