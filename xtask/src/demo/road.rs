@@ -153,6 +153,9 @@ pub(super) async fn ssh(place: &Place) -> Step<()> {
         return Err(Failure::Wrong(outcome.all()));
     }
     expect(&outcome.stdout(), "here is ")?;
+    if outcome.stderr().contains("ztsa:") {
+        return Err(Failure::Wrong(format!("ztsa said something about a good connection: {}", outcome.stderr())));
+    }
     let typed = "ssh -o ProxyCommand=\"ztsa stdio %h:%p\" bastion 'echo ..; exit 42'";
     Ok(((), Told::typed(typed).and(outcome.stdout()).and("exit code 42, the remote command's own")))
 }
