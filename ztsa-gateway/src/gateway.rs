@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::lease::Selector;
 use crate::listen;
+use crate::metrics::{self, Counts};
 use crate::policy::PolicyError;
 use crate::posture::Posture;
 use crate::serve::Server;
@@ -86,6 +87,8 @@ impl Gateway {
         let certificate = read(&config.tls.cert)?;
         let key = read(&config.tls.key)?;
         let tls = tls::server_config(&certificate, &key, &listen::ALPN)?;
+        let scrapes = config.metrics.map(|metrics| Listener::bind(metrics.listen)).transpose();
+        let scrapes = scrapes.map_err(|error| GatewayError::Listen(named("[metrics] listen", &error)))?;
         let config = Arc::new(config);
         let store = Store::open(&config.store)?;
         let audit = Audit::open(&config.audit)?;
@@ -103,6 +106,10 @@ impl Gateway {
         scope.spawn(async move { evaluation.run().await });
         let addresses = listener.local_addrs().to_vec();
         let server = Server::new(engine.clone(), authn, clock);
+        if let Some(scrapes) = scrapes {
+            let counted = engine.clone();
+            scope.spawn(metrics::run(scrapes, move || Counts::of(&counted), scope.spawner()));
+        }
         let limit = config.limits.handshakes_per_address;
         scope.spawn(listen::run(listener, tls, server, limit, scope.spawner()));
         Ok(Self { scope, addresses, engine, store, audit, admin })
@@ -141,6 +148,10 @@ impl Gateway {
             tracing::warn!(%error, "the last changes of state are not on disk");
         }
     }
+}
+
+fn named(key: &str, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("{key}: {error}"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {

@@ -14,3 +14,10 @@ pub mod lease;
 pub mod ticket;
 pub mod engine;
 pub mod admin;
+pub mod dial;
+pub mod serve;
+pub mod listen;
+pub mod metrics;
+pub mod gateway;
+#[cfg(feature = "dev")]
+pub mod dev;
