@@ -7,7 +7,7 @@
 //! | `@id("..")` | any | the name in answers and in the audit log; without it the file's name and the policy's number |
 //! | `@reason("..")` | any | why, in words for the person who is refused |
 //! | `@remedy("..")` | `forbid` | what they can do about it |
-//! | `@code("..")` | `forbid` | the stable code of the refusal, such as `posture.disk_encryption` |
+//! | `@code("..")` | `forbid` | the stable code of the refusal; without it `posture.*` when a check that it names does not pass, else `policy.forbidden` |
 //! | `@step_up("..")` | `forbid` | signing in again with these `acr_values` lifts the refusal (RFC 9470) |
 //! | `@max_age("5m")` | `forbid` | signing in again more recently than this lifts the refusal |
 //! | `@on_change("suspend")` | any | what happens to a live tunnel: `suspend` or `terminate` |

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cedar_policy::{Entities, PolicySet};
+use ztsa_proto::posture::{State, problem_code};
 use ztsa_proto::problem::{self, Problem};
 
 use super::annotation::{Annotated, OnChange};
@@ -112,18 +113,26 @@ pub fn unknown() -> Problem {
     problem::new("app.unknown").with_detail("there is no such app for you here")
 }
 
+/// Gives the posture checks that a policy names and that do not pass.
+pub(super) fn unmet(rule: &Annotated, request: &Request<'_>) -> impl Iterator<Item = (&'static str, State)> {
+    rule.facts.iter().map(|id| (*id, request.facts.fact(id).state)).filter(|(_, state)| *state != State::Pass)
+}
+
 fn refused(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
     let rules: Vec<&Annotated> = ids.iter().filter_map(|id| slice.rule(id)).collect();
     if rules.is_empty() {
-        let mut problem = problem::new("policy.no_match");
-        problem.detail =
-            format!("no policy lets you open {} as you are signed in now, on this device", request.app.name);
-        return Decision::deny(problem, ids);
+        let detail = format!("no policy lets you open {} as you are signed in now, on this device", request.app.name);
+        return Decision::deny(problem::new("policy.no_match").with_detail(detail), ids);
     }
-    let code = rules.iter().find_map(|rule| rule.code.as_deref()).unwrap_or("policy.forbidden");
-    let mut problem = problem::new(code);
-    if let Some(detail) = texts(&rules, |rule| rule.reason.as_deref()) {
-        problem.detail = detail;
+    let facts: Vec<(&str, State)> = rules.iter().flat_map(|rule| unmet(rule, request)).collect();
+    let code = rules.iter().find_map(|rule| rule.code.clone());
+    let code = code.or_else(|| facts.first().map(|(id, _)| problem_code(id)));
+    let mut problem = problem::new(code.as_deref().unwrap_or("policy.forbidden"));
+    if let Some(reason) = texts(&rules, |rule| rule.reason.as_deref()) {
+        problem.detail = reason;
+    } else if !facts.is_empty() {
+        let facts: Vec<String> = facts.iter().map(|(id, state)| format!("{id} ({state})")).collect();
+        problem.detail = format!("{} needs what this device does not show: {}", request.app.name, facts.join(", "));
     }
     if let Some(remedy) = texts(&rules, |rule| rule.remedy.as_deref()) {
         problem.remedy = Some(remedy);

@@ -3,7 +3,7 @@
 use ztsa_proto::posture::State;
 
 use super::annotation::Annotated;
-use super::decide::unknown;
+use super::decide::{unknown, unmet};
 use super::slice::could_be;
 use super::{Decision, Policies, Request, Verdict};
 
@@ -87,12 +87,11 @@ impl Rule {
     }
 }
 
-/// Adds the posture checks that `rule` names and that do not pass.
+/// Adds the posture checks that `rule` names and that do not pass, each once.
 fn lacking(rule: &Annotated, request: &Request<'_>, missing: &mut Vec<Missing>) {
-    for id in &rule.facts {
-        let state = request.facts.fact(id).state;
-        if state != State::Pass && missing.iter().all(|known| known.fact != *id) {
-            missing.push(Missing { fact: (*id).to_owned(), state: Some(state), remedy: rule.remedy.clone() });
+    for (id, state) in unmet(rule, request) {
+        if missing.iter().all(|known| known.fact != id) {
+            missing.push(Missing { fact: id.to_owned(), state: Some(state), remedy: rule.remedy.clone() });
         }
     }
 }

@@ -136,6 +136,20 @@ fn a_refusal_carries_reason_remedy_and_what_to_ask_the_issuer_for() {
 }
 
 #[test]
+fn a_refusal_without_words_says_which_check_decides() {
+    let policies = compile(
+        "permit (principal, action, resource);\n\
+         forbid (principal, action, resource) unless { context.device.posture.disk_root.state == \"pass\" };",
+    );
+    let case = parse("[[case]]\napp = \"wiki\"").unwrap().pop().unwrap();
+    let explanation = case.try_on(&policies, &apps()).unwrap().explanation;
+    let problem = explanation.decision.problem().unwrap();
+    assert_eq!((problem.code.as_str(), problem.exit()), ("posture.disk_encryption", 5));
+    assert!(problem.detail.contains("disk.root (unknown)"), "{problem}");
+    assert_eq!(problem.policy, ["main#2"]);
+}
+
+#[test]
 fn monitored_policies_are_named_and_do_nothing() {
     let policies = compile(POLICIES);
     // Saturday
