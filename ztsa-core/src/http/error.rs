@@ -104,7 +104,7 @@ impl HttpError {
             Self::Setup { .. } => "check --ca-file and the proxy settings".to_owned(),
             Self::Address { .. } => "check the URL".to_owned(),
             Self::Unreachable { .. } => "check the network, the name and HTTPS_PROXY".to_owned(),
-            Self::Tls { .. } => "if a company proxy inspects TLS, give its certificate with --ca-file (ZTSA_CA_FILE); otherwise do not go on".to_owned(),
+            Self::Tls { .. } => "if its certificate is from an authority of your own, or a company proxy inspects TLS, name that authority with --ca-file FILE; otherwise do not go on".to_owned(),
             Self::Timeout { .. } | Self::Broken { .. } => "try again; check the network if it happens again".to_owned(),
             Self::TooLarge { .. } => "check that the URL is the gateway's".to_owned(),
             Self::Unexpected(seen) if seen.is_portal() => "open any web page in the browser and sign in to this network, then try again".to_owned(),
