@@ -217,12 +217,10 @@ impl Report {
 
     /// Says what a problem document means, about an app or about everything.
     fn problem(message: String, problem: &Problem, app: Option<&str>, exit: u8) -> Self {
+        // When it is not a matter of seconds, the remedy says.
         let retry = match problem.retry {
-            // When that will be, the remedy says.
-            Retry::Never | Retry::After { seconds: None } => None,
             Retry::After { seconds: Some(seconds) } => Some(format!("try again in {}", span(seconds))),
-            Retry::AfterLogin => Some("after signing in again".to_owned()),
-            Retry::AfterStepUp => Some("after a stronger sign-in".to_owned()),
+            _ => None,
         };
         Self {
             exit,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use ztsa_core::config::StoreChoice;
 use ztsa_core::login::{BrowserFlow, DeviceFlow, Login, Prompt};
 use ztsa_core::token::{LoginOptions, SignInError};
 use ztsa_proto::session::SessionInfo;
@@ -66,7 +67,7 @@ fn announce(printer: &Printer, shown: &str, url: &str, event: &serde_json::Value
     }
     printer.must_say(shown);
     if with_qr {
-        match qr(url) {
+        match qr(url, printer.err_style()) {
             Some(code) => printer.must_say(&code),
             None => printer.warn("the address is too long for a QR code"),
         }
@@ -117,6 +118,10 @@ fn welcome(context: &Context, session: &SessionInfo) -> Result<(), Failure> {
     printer.say(&format!("{} signed in as {who}", printer.err_style().good("ok:")));
     let profile = &context.settings.profile.value;
     let flag = if profile == "default" { String::new() } else { format!(" --profile {profile}") };
-    printer.say(&format!("  next: ztsa apps{flag}"));
+    if context.settings.store.value == StoreChoice::Memory {
+        printer.warn("with --store memory this sign-in is forgotten now; another store keeps it for the next command");
+    } else {
+        printer.say(&format!("  next: ztsa apps{flag}"));
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use ztsa_proto::time::UnixTime;
 use super::watch::Watch;
 use super::{Context, Done};
 use crate::cli;
-use crate::report::{Failure, LOGIN};
+use crate::report::{Failure, LOGIN, Report};
 use crate::settings::{Settings, Sourced};
 use crate::ui::{Style, Table, span};
 
@@ -30,10 +30,17 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
         let _shown = printer.spinner("asking the gateway");
         client.refresh().await
     };
-    let (session, failure) = match (fresh, known.session.as_ref()) {
+    let (session, failure) = match (fresh.map_err(Failure::from), known.session.as_ref()) {
         (Ok(session), _) => (session, None),
-        (Err(error), Some(last)) => (last.info.clone(), Some(Failure::from(error))),
-        (Err(error), None) => return Err(error.into()),
+        (Err(failure), _) if Report::of(&failure).exit == LOGIN => {
+            signed_out(context, Some(&known))?;
+            return Err(failure);
+        }
+        (Err(failure), Some(last)) => {
+            printer.warn("the gateway does not answer; this is what was known last:");
+            (last.info.clone(), Some(failure))
+        }
+        (Err(failure), None) => return Err(failure),
     };
     if printer.json() {
         printer.json_value(&json!({
@@ -56,7 +63,6 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
         printer.data(&format!("\n{}", draw_settings(&context.settings, style)))?;
     }
     if let Some(failure) = failure {
-        printer.warn("this is what was known last:");
         return Err(failure);
     }
     if !args.watch {

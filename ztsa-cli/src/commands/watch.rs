@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use ztsa_core::listener::event::{Connection, Event};
 use ztsa_proto::event::EventKind;
@@ -33,7 +34,7 @@ impl Watch {
     pub(crate) fn tell(&self, event: &Event, now: UnixTime) -> io::Result<()> {
         let Some(told) = told(event, self.printer.verbose() || self.json) else { return Ok(()) };
         if self.json {
-            return self.printer.json_line(&told.json(now));
+            return self.printer.json_line(&told.line(now));
         }
         let style = self.printer.err_style();
         let word = match told.tone {
@@ -90,15 +91,23 @@ struct Told<'a> {
     more: Value,
 }
 
+/// An event as a line of NDJSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<&'a str>,
+    #[serde(flatten)]
+    more: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a Problem>,
+}
+
 impl Told<'_> {
-    fn json(&self, now: UnixTime) -> Value {
-        let mut value = json!({ "event": self.event, "at": now.rfc3339() });
-        if let (Some(object), Value::Object(more)) = (value.as_object_mut(), self.more.clone()) {
-            object.extend(self.what.as_ref().map(|app| ("app".to_owned(), Value::from(app.clone()))));
-            object.extend(more);
-            object.extend(self.problem.and_then(|p| Some(("problem".to_owned(), serde_json::to_value(p).ok()?))));
-        }
-        value
+    fn line(&self, now: UnixTime) -> Line<'_> {
+        let app = self.what.as_deref();
+        Line { event: self.event, at: now.rfc3339(), app, more: &self.more, problem: self.problem }
     }
 }
 
