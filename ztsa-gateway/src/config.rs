@@ -246,10 +246,10 @@ pub struct Limits {
     /// # Defaults
     /// 20000.
     pub tunnels_per_session: u32,
-    /// TLS handshakes under way from one address.
+    /// TLS handshakes under way from one address; a whole office may be behind one.
     ///
     /// # Defaults
-    /// 64.
+    /// 256.
     pub handshakes_per_address: u32,
     /// Bytes of one request's header section.
     ///

@@ -1,11 +1,13 @@
 //! One HTTP/2 connection to the gateway.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -13,12 +15,18 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 use ztsa_net::http2;
 use ztsa_net::task::Spawner;
+use ztsa_net::wide::Wide;
 
 use super::{OpenError, upstream};
 use crate::config::Config;
+
+/// The pause before a handshake that was turned away is tried again.
+const AGAIN: Duration = Duration::from_millis(150);
 
 /// A live connection; clones of its sender open streams.
 #[derive(Debug)]
@@ -62,20 +70,15 @@ async fn establish(
 ) -> Result<Connection, OpenError> {
     let unreachable = |cause: String| OpenError::Unreachable { gateway: name.to_owned(), cause };
     let not_a_tunnel = |seen: &str| OpenError::NotATunnel { gateway: name.to_owned(), seen: seen.to_owned() };
-    let gateway = &config.gateway;
-    let tcp = match upstream::choose(&config.proxy, gateway) {
-        None => connect(gateway).await,
-        Some(proxy) => upstream::connect(&proxy, &target(gateway)).await,
+    let stream = match secure(config, tls).await {
+        // a gateway under a burst of handshakes turns some away
+        Err(error) if is_turned_away(&error) => {
+            tokio::time::sleep(AGAIN).await;
+            secure(config, tls).await
+        }
+        first => first,
     };
-    let tcp = tcp.map_err(|error| unreachable(error.to_string()))?;
-    // only the delay of small writes is at stake
-    let _ = tcp.set_nodelay(true);
-    let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let server = ServerName::try_from(host).map_err(|error| unreachable(error.to_string()))?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::clone(tls))
-        .connect(server, ztsa_net::wide::Wide::new(tcp))
-        .await
-        .map_err(|error| unreachable(format!("TLS: {error}")))?;
+    let stream = stream.map_err(|error| unreachable(error.to_string()))?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(not_a_tunnel("it does not speak HTTP/2"));
     }
@@ -90,7 +93,9 @@ async fn establish(
             Poll::Ready(Ok(())) => Poll::Ready(Err(unreachable("it closed the connection".into()))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(unreachable(format!("HTTP/2: {error}")))),
             Poll::Pending if sender.is_extended_connect_protocol_enabled() => Poll::Ready(Ok(())),
-            Poll::Pending if sender.current_max_send_streams() < 1 => Poll::Ready(Err(not_a_tunnel("it allows no streams"))),
+            Poll::Pending if sender.current_max_send_streams() < 1 => {
+                Poll::Ready(Err(not_a_tunnel("it allows no streams")))
+            }
             Poll::Pending => Poll::Pending,
         }
     })
@@ -114,9 +119,34 @@ async fn establish(
     Ok(Connection { sender, held: Arc::default(), closed })
 }
 
+/// Opens TCP and TLS to the gateway.
+async fn secure(config: &Config, tls: &Arc<ClientConfig>) -> io::Result<TlsStream<Wide<TcpStream>>> {
+    let gateway = &config.gateway;
+    let tcp = match upstream::choose(&config.proxy, gateway) {
+        None => connect(gateway).await?,
+        Some(proxy) => upstream::connect(&proxy, &target(gateway)).await?,
+    };
+    // only the delay of small writes is at stake
+    let _ = tcp.set_nodelay(true);
+    let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server = ServerName::try_from(host).map_err(io::Error::other)?;
+    let connected = TlsConnector::from(Arc::clone(tls)).connect(server, Wide::new(tcp)).await;
+    connected.map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))
+}
+
+fn is_turned_away(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+    )
+}
+
 /// Connects to the gateway's addresses in the resolver's order; the gateway's own name is the only one that is ever
 /// resolved here.
-async fn connect(gateway: &Url) -> std::io::Result<TcpStream> {
+async fn connect(gateway: &Url) -> io::Result<TcpStream> {
     let port = gateway.port_or_known_default().unwrap_or(443);
     let addresses: Vec<SocketAddr> = match gateway.host() {
         Some(Host::Ipv4(ip)) => vec![SocketAddr::new(ip.into(), port)],
@@ -124,11 +154,11 @@ async fn connect(gateway: &Url) -> std::io::Result<TcpStream> {
         Some(Host::Domain(name)) => tokio::net::lookup_host((name, port)).await?.collect(),
         None => Vec::new(),
     };
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "its name does not resolve");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name does not resolve");
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = std::io::Error::new(error.kind(), format!("{address}: {error}")),
+            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }
     Err(last)

@@ -132,11 +132,7 @@ impl Pool {
     }
 
     /// Reads why there is no tunnel, and whether asking again can help.
-    async fn refusal(
-        &self,
-        response: Response<RecvStream>,
-        session: &SessionToken,
-    ) -> (Option<Next>, OpenError) {
+    async fn refusal(&self, response: Response<RecvStream>, session: &SessionToken) -> (Option<Next>, OpenError) {
         let status = response.status();
         let wants_nonce = challenge(&response).contains("use_dpop_nonce");
         let Some(problem) = request::problem(response).await else {

@@ -36,13 +36,14 @@ pub(super) async fn connect(proxy: &Intercept, authority: &str) -> io::Result<Tc
     if uri.scheme_str() != Some("http") {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!("the proxy {host} is of a kind that tunnels do not go through; use an http:// proxy, or add the gateway to NO_PROXY"),
+            format!(
+                "the proxy {host} is of a kind that tunnels do not go through; use an http:// proxy, or add the gateway to NO_PROXY"
+            ),
         ));
     }
     let port = uri.port_u16().unwrap_or(80);
     let named = |error: io::Error| io::Error::new(error.kind(), format!("proxy {host}:{port}: {error}"));
-    let mut stream =
-        TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(named)?;
+    let mut stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(named)?;
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(value) = proxy.basic_auth().and_then(|value| value.to_str().ok()) {
         // writing to a String does not fail
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn loopback_and_named_hosts_are_reached_directly() {
-        let through = Proxy::Through { url: "http://127.0.0.1:1".to_owned().into(), except: "direct.example".to_owned() };
+        let through =
+            Proxy::Through { url: "http://127.0.0.1:1".to_owned().into(), except: "direct.example".to_owned() };
         for (gateway, proxied) in [
             ("https://127.0.0.1:8443", false),
             ("https://localhost", false),

@@ -245,7 +245,7 @@ fn limits(raw: &file::Limits) -> Limits {
     Limits {
         max_tunnels: raw.max_tunnels.map_or(50_000, |limit| limit.0),
         tunnels_per_session: raw.tunnels_per_session.map_or(20_000, |limit| limit.0),
-        handshakes_per_address: raw.handshakes_per_address.map_or(64, |limit| limit.0),
+        handshakes_per_address: raw.handshakes_per_address.map_or(256, |limit| limit.0),
         header_bytes: raw.header_bytes.map_or(65_536, |limit| limit.0),
     }
 }

@@ -21,7 +21,7 @@ use ztsa_proto::session::{ACCESS_TOKEN, OAuthError, SessionInfo};
 
 use super::answer::Refused;
 use super::{BODY_MAX, Parts};
-use crate::authn::{AuthnError, Exchanged, ExchangeForm, Head, Session};
+use crate::authn::{AuthnError, ExchangeForm, Exchanged, Head, Session};
 
 mod events;
 

@@ -45,7 +45,13 @@ pub(super) async fn serve(
         Ok((lease, app)) => {
             drop(parts);
             if let Ok(send) = respond.send_response(Response::new(()), false) {
-                extended::carry(lease, app, TunnelSend::new(send, Framing::Plain), TunnelRecv::new(body, Framing::Plain)).await;
+                extended::carry(
+                    lease,
+                    app,
+                    TunnelSend::new(send, Framing::Plain),
+                    TunnelRecv::new(body, Framing::Plain),
+                )
+                .await;
             }
         }
         Err(refused) => super::http2::send(&mut respond, refused.response(&parts)),
@@ -99,16 +105,15 @@ async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpSt
         let detail = "classic CONNECT is off at this gateway (classic_connect in its configuration)";
         return Err(Refused::new(problem::new("request.invalid").with_detail(detail)));
     }
-    let to: Destination = head.uri.authority().and_then(|authority| authority.as_str().parse().ok()).ok_or_else(|| {
-        Refused::new(problem::new("request.invalid").with_detail("CONNECT takes a host and a port"))
-    })?;
+    let to: Destination =
+        head.uri.authority().and_then(|authority| authority.as_str().parse().ok()).ok_or_else(|| {
+            Refused::new(problem::new("request.invalid").with_detail("CONNECT takes a host and a port"))
+        })?;
     let Some(ticket) = head.headers.get(PROXY_AUTHORIZATION).and_then(ticket) else {
         return Err(challenge(Refused::new(problem::new("ticket.invalid").with_detail("no ticket was given"))));
     };
-    let (lease, app) = parts
-        .engine
-        .open_ticket(ticket.expose(), &to, peer)
-        .map_err(|problem| challenge(Refused::new(problem)))?;
+    let (lease, app) =
+        parts.engine.open_ticket(ticket.expose(), &to, peer).map_err(|problem| challenge(Refused::new(problem)))?;
     let stream = extended::dial(&lease, &app).await?;
     Ok((lease, stream))
 }

@@ -65,7 +65,7 @@ async fn open(
         _ = poll_fn(|context| respond.poll_reset(context)) => return None,
     };
     match admitted {
-        Ok((lease, app)) => match respond.send_response(opened(parts, &lease), false) {
+        Ok((lease, app)) => match respond.send_response(super::http2::dated(opened(parts, &lease)), false) {
             Ok(send) => Some((lease, app, send)),
             Err(error) => {
                 tracing::debug!(%error, "the client went away before its tunnel opened");
@@ -91,10 +91,8 @@ async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpSt
     })?;
     let app = parts.engine.find(&to.host, to.port).map_err(Refused::new)?;
     let grant = grant(head)?;
-    let lease = parts
-        .engine
-        .open(&session, &app, peer, grant.as_ref())
-        .map_err(|problem| Refused::decided(parts, problem))?;
+    let lease =
+        parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
     let stream = dial(&lease, &app).await?;
     Ok((lease, stream))
 }

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::{Method, Request, Response};
+use http::header::DATE;
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
@@ -81,7 +82,8 @@ fn dispatch(
             spawner.spawn(extended::serve(parts, peer, request, respond));
         }
         Some(protocol) => {
-            let detail = format!("this gateway does not speak {protocol}; it speaks {}", template::PROTOCOLS.join(", "));
+            let detail =
+                format!("this gateway does not speak {protocol}; it speaks {}", template::PROTOCOLS.join(", "));
             let mut problem = problem::new("request.invalid").with_detail(detail);
             problem.status = 501;
             send(&mut respond, Refused::new(problem).response(&parts));
@@ -123,7 +125,7 @@ async fn collect(mut body: RecvStream) -> Result<Bytes, bool> {
 /// Sends a response piece by piece, as its body (an event stream, for one) yields them.
 async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
     let (head, mut body) = response.into_parts();
-    let Ok(mut send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+    let Ok(mut send) = respond.send_response(dated(Response::from_parts(head, ())), false) else { return };
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -145,10 +147,19 @@ async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
     }
 }
 
+/// Adds the Date that an origin with a clock must send (RFC 9110 section 6.6.1): clients learn from it how far off
+/// their own clock is.
+pub(super) fn dated(mut response: Response<()>) -> Response<()> {
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
+}
+
 /// Sends a whole response. A client that has gone away is not told.
 pub(super) fn send(respond: &mut SendResponse<Bytes>, response: Response<Bytes>) {
     let (head, body) = response.into_parts();
-    if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), body.is_empty())
+    if let Ok(mut stream) = respond.send_response(dated(Response::from_parts(head, ())), body.is_empty())
         && !body.is_empty()
     {
         let _ = stream.send_data(body, true);
