@@ -64,7 +64,8 @@ pub(crate) async fn open<D: Dial>(
     patience: Duration,
 ) -> Result<D::Opened, Arc<Problem>> {
     let deadline = Instant::now() + patience;
-    let mut refusal = match dial.open(to, way).await {
+    // boxed, so that a tunnel's task does not carry room for its opening
+    let mut refusal = match Box::pin(dial.open(to, way)).await {
         Err(refusal) => refusal,
         opened => return opened,
     };
@@ -72,7 +73,7 @@ pub(crate) async fn open<D: Dial>(
     while is_passing(&refusal) && Instant::now() + pause <= deadline {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
-        match tokio::time::timeout_at(deadline, dial.open(to, way)).await {
+        match tokio::time::timeout_at(deadline, Box::pin(dial.open(to, way))).await {
             Ok(Err(again)) => refusal = again,
             Ok(opened) => return opened,
             Err(_) => break,
