@@ -30,7 +30,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut connection = TcpStream::connect(proxy.local_addr()).await?;
     // a proxy is given the whole URL; the host is resolved at the gateway, never here
-    let request = format!("GET {url} HTTP/1.1\r\nHost: -\r\nAccept: text/html, text/plain\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {url} HTTP/1.1\r\nHost: -\r\nAccept: text/html, text/plain\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await?;
