@@ -180,7 +180,8 @@ Examples:
   ztsa connect db-prod --print dsn                   the ready-made connection string on stdout
 
 With CMD, ztsa ends with it and returns its exit code (128+n for a signal, 127 when there is no
-such command). Without, it stays until Ctrl-C, and exits with 7 when access is revoked.";
+such command). Without, it stays until Ctrl-C, and exits with 7 when access is
+revoked; a connection that ends because of a risk leaves the port open for when it has passed.";
 
 /// `ztsa connect`
 #[derive(Debug, Args)]
@@ -328,6 +329,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use clap::CommandFactory;
 
@@ -350,6 +353,37 @@ mod tests {
             ("99999999999999999999d", None),
         ] {
             assert_eq!(duration(text).ok().map(|d| d.as_secs()), seconds, "{text:?}");
+        }
+    }
+
+    /// The commands in the guides, as a person would copy them.
+    fn documented() -> Vec<(String, Vec<String>)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = vec![root.join("README.md")];
+        for dir in ["guides", "concepts", "reference"] {
+            files.extend(std::fs::read_dir(root.join("docs").join(dir)).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        let mut commands = Vec::new();
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for line in text.lines().filter(|line| line.starts_with("$ ztsa ")) {
+                let line = line.trim_start_matches("$ ");
+                let line = line.split(" #").next().unwrap().split([';', '|', '&', '>']).next().unwrap();
+                let words = line.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect();
+                commands.push((format!("{}: {line}", file.display()), words));
+            }
+        }
+        commands
+    }
+
+    #[test]
+    fn every_documented_command_is_one() {
+        let documented = documented();
+        assert!(documented.len() > 20, "{}", documented.len());
+        for (place, words) in documented {
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{place}\n{error}");
+            }
         }
     }
 }

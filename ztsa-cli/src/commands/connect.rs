@@ -9,7 +9,7 @@ use ztsa_core::listener::listen::Listen;
 use ztsa_proto::app::{AccessState, AppInfo, AppList};
 use ztsa_proto::event::EventKind;
 use ztsa_proto::name::AppName;
-use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::problem::{self, Problem, Retry};
 
 use super::watch::{self, Watch};
 use super::{Context, Done};
@@ -210,8 +210,11 @@ async fn foreground(args: &cli::Connect, context: &Context, mut ready: Ready) ->
 }
 
 /// Whether an event says that access is over: for one app, or for all.
+///
+/// An ending that passes (the risk falls again) is not: the port stays, and a new connection works when access is back.
 fn ending(event: &Event) -> Option<(Option<String>, Problem)> {
     match event {
+        Event::Ended { problem: Some(problem), .. } if matches!(problem.retry, Retry::After { .. }) => None,
         Event::Ended { connection, problem: Some(problem), .. } if problem.exit_when_open() != UNREACHABLE => {
             Some((Some(watch::app(&connection.to)), (**problem).clone()))
         }

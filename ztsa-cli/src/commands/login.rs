@@ -32,7 +32,10 @@ pub(crate) async fn run(args: cli::Login, mut context: Context) -> Result<Done, 
     };
     let flow: Login<'_> = if args.browser || (opens && !args.device) {
         BrowserFlow::new(move |url| {
-            let shown = format!("Sign in with the browser on this machine, at:\n  {url}");
+            let shown = format!(
+                "Sign in with the browser on this machine, at:\n  {url}\n\
+                 Waiting for it. Where no browser opens: Ctrl-C, then `ztsa login --device`."
+            );
             show(&shown, url, json!({ "event": "sign_in", "flow": "browser", "url": url }));
         })
         .into()
