@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
 
 mod bench;
+mod bless;
 mod command;
 mod demo;
 mod programs;
@@ -24,6 +25,8 @@ struct Cli {
 enum Chore {
     /// Measure throughput, latency, memory and revocation beside a plain and a TLS copy
     Bench(bench::Args),
+    /// Write completions, manual pages and generated references anew
+    Bless,
     /// Show the whole road on this machine: sign-in, apps, a denial, a revocation
     Demo(demo::Args),
     /// Install what the tests need and run every check: what continuous integration runs
@@ -33,6 +36,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Bench(args) => bench::run(&args),
+        Chore::Bless => bless::run(),
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
     };
