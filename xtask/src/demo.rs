@@ -121,7 +121,11 @@ async fn timeline(args: &Args, place: &Place, house: &mut House, missing: Option
         return timeline.end();
     }
     timeline.step("she sees the apps that she may know of", road::apps(place, &database)).await;
-    timeline.step("she asks the database, with its own client", road::query(place, &database)).await;
+    let asked = match database {
+        Database::Postgres { .. } => "she asks the database, with its own client",
+        Database::Echo { .. } => "she speaks to the echo app, which stands in for a database",
+    };
+    timeline.step(asked, road::query(place, &database)).await;
     let proxy = timeline.step("she opens a local port that speaks SOCKS5 and HTTP CONNECT", road::proxy(place)).await;
     house.proxy = proxy;
     if let Some((_, address)) = &house.proxy {
