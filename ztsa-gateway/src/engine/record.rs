@@ -93,7 +93,8 @@ pub(super) fn closed(audit: &Audit, now: UnixTime, closed: &Closed<'_>) {
         code: Some(end.as_str().to_owned()),
         message: problem.map(ToString::to_string),
         policies: problem.map(|problem| problem.policy.clone()).unwrap_or_default(),
-        decision: Some(tunnel.decision.clone()),
+        // the person was told the one that ended it
+        decision: problem.and_then(|problem| problem.decision.clone()).or_else(|| Some(tunnel.decision.clone())),
         traffic: Some(Traffic { up: tunnel.up(), down: tunnel.down(), duration: now.since(tunnel.opened_at) }),
         ..about(tunnel, Record::new(now, Activity::End, outcome))
     });

@@ -137,11 +137,20 @@ async fn every_decision_and_every_end_is_in_the_audit_log() {
     world.hand.advance(Duration::from_secs(7));
     lease.finish(End::Completed);
     drop(lease);
+    let other = world.open(&alice, "db").unwrap();
+    world.engine.risk_set(&crate::store::Subject::User(alice.identity.user.clone()), 90, "lost laptop", None);
+    let told = ended(&other).decision.clone().unwrap();
+    drop(other);
     let log = world.log().await;
     let text: Vec<String> = log.iter().map(ToString::to_string).collect();
-    assert_eq!(log.len(), 1 + 2 + 2 + 1, "the policies, two sign-ins, two decisions, one end: {text:#?}");
+    assert_eq!(
+        log.len(),
+        1 + 2 + 3 + 2 + 1,
+        "the policies, two sign-ins, three decisions, two ends, one order: {text:#?}"
+    );
     let holds = |parts: &[&str]| text.iter().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(holds(&["wiki", "alice", "dev"]), "{text:#?}");
     assert!(holds(&["wiki", "bob", "app.unknown"]), "{text:#?}");
     assert!(holds(&["completed", "32", "10", "wiki"]), "{text:#?}");
+    assert!(holds(&["risk.user", "lost laptop", &told]), "what the person was told can be found: {text:#?}");
 }
