@@ -9,8 +9,9 @@ mod row;
 mod schema;
 mod writer;
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 use ztsa_proto::name::{DeviceId, SessionId, TicketId, UserId};
@@ -38,7 +39,12 @@ struct Inner {
     memory: RwLock<Memory>,
     writer: Writer,
     next_signal: AtomicI64,
+    pruned: AtomicU64,
 }
+
+/// How long what has ended is remembered.
+const KEEP: Duration = Duration::from_secs(31 * 24 * 3600);
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Opens or creates the store and reads it into memory.
@@ -55,7 +61,9 @@ impl Store {
         let memory = schema::load(&opened.connection).map_err(|cause| StoreError::read(url, &cause))?;
         let next_signal = AtomicI64::new(memory.signals.keys().max().map_or(1, |id| id.saturating_add(1)));
         let writer = Writer::spawn(opened)?;
-        Ok(Store { inner: Arc::new(Inner { memory: RwLock::new(memory), writer, next_signal }) })
+        Ok(Store {
+            inner: Arc::new(Inner { memory: RwLock::new(memory), writer, next_signal, pruned: AtomicU64::new(0) }),
+        })
     }
 
     /// Says what keeps writes from being durable now, or `None` when they are.
@@ -176,6 +184,24 @@ impl Store {
     /// Lists all that is known of a person's sessions, ended ones too.
     pub fn sessions_of(&self, user: &UserId) -> Vec<SessionRow> {
         self.read().sessions.values().filter(|session| session.user == *user).cloned().collect()
+    }
+
+    /// Forgets sessions that ended, and revocations of sessions, more than 31 days ago; looks at most once an hour.
+    ///
+    /// Revocations of people, devices and sign-ins stay for good: an issuer's refresh token may be older than any session.
+    pub fn prune(&self, now: UnixTime) {
+        let last = self.inner.pruned.load(Ordering::Relaxed);
+        if last != 0 && now.since(UnixTime(last)) < PRUNE_EVERY {
+            return;
+        }
+        self.inner.pruned.store(now.0, Ordering::Relaxed);
+        let (sessions, revocations) = self.write().prune(now.minus(KEEP));
+        for id in sessions {
+            self.send(Write::DeleteSession(id));
+        }
+        for id in revocations {
+            self.send(Write::DeleteRevocation(Subject::Session(id)));
+        }
     }
 
     // ---- revocations

@@ -132,6 +132,7 @@ impl Engine {
 
     /// Judges every live tunnel again, and reads the policies again when their files changed.
     pub fn tick(&self) -> Changed {
+        self.inner.store.prune(self.inner.clock.now());
         self.reload_changed_policies();
         self.reevaluate(&Selector::All)
     }
@@ -155,10 +156,11 @@ impl Engine {
             let engine = self.clone();
             // thousands of answers take a while: never on a thread that carries bytes
             let round = tokio::task::spawn_blocking(move || {
-                engine.reload_changed_policies();
                 engine.sweep();
                 if whole {
-                    engine.reevaluate(&Selector::All);
+                    engine.tick();
+                } else {
+                    engine.reload_changed_policies();
                 }
             });
             if let Err(error) = round.await {

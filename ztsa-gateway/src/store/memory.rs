@@ -48,6 +48,13 @@ impl Memory {
         found.into_iter().flatten().copied().max()
     }
 
+    /// Forgets sessions, and revocations of sessions, that ended before a time; gives what was forgotten.
+    pub(super) fn prune(&mut self, before: UnixTime) -> (Vec<SessionId>, Vec<SessionId>) {
+        let sessions = self.sessions.extract_if(|_, row| row.ends_at < before).map(|(id, _)| id).collect();
+        let revocations = self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| id).collect();
+        (sessions, revocations)
+    }
+
     pub(super) fn find_user(&self, text: &str) -> Result<UserId, FindUserError> {
         if let Some(user) = text.parse().ok().filter(|user| self.users.contains_key(user)) {
             return Ok(user);

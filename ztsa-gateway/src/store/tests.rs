@@ -147,6 +147,30 @@ async fn a_revoked_session_takes_its_sign_in_along_and_a_signed_out_one_does_not
     assert_eq!(store.cutoff(&login), Some(later), "a cutoff never moves back");
 }
 
+#[tokio::test]
+async fn what_ended_long_ago_is_forgotten_and_revoked_people_are_not() {
+    let dir = Dir::new();
+    let (alice, laptop) = (user("alice"), device());
+    let rows = [session(&alice, &laptop), session(&alice, &laptop)];
+    let store = dir.open().unwrap();
+    for row in &rows {
+        store.keep_session(row.clone());
+    }
+    store.revoke(Subject::User(alice.clone()), NOW, "");
+    store.revoke(Subject::Session(rows[0].id.clone()), NOW, "");
+    let month = |days: u64| NOW.plus(Duration::from_secs(days * 24 * 3600));
+    store.prune(month(31));
+    assert!(store.session(&rows[0].id).is_some(), "not a second early");
+    store.keep_session(SessionRow { ends_at: month(40), ..rows[1].clone() });
+    store.prune(month(32));
+    drop(store);
+    let store = dir.open().unwrap();
+    assert!(store.session(&rows[0].id).is_none() && store.session(&rows[1].id).is_some());
+    assert_eq!(store.cutoff(&Subject::Session(rows[0].id.clone())), None);
+    assert_eq!(store.cutoff(&Subject::User(alice.clone())), Some(NOW));
+    assert_eq!(store.cutoff(&Subject::Login(alice, laptop)), Some(NOW));
+}
+
 #[test]
 fn a_person_is_found_by_what_they_are_called_or_not_at_all() {
     let store = Store::open(&StoreUrl::Memory).unwrap();

@@ -11,10 +11,10 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
-use ztsa_proto::name::TicketId;
+use ztsa_proto::name::{SessionId, TicketId};
 
 use super::error::StoreError;
-use super::row::{Device, Revocation, SessionRow, Signal, Ticket, User};
+use super::row::{Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
 use super::schema::Opened;
 
 /// The pause after a failed write.
@@ -25,7 +25,9 @@ pub(super) enum Write {
     Device(Device),
     User(User),
     Session(SessionRow),
+    DeleteSession(SessionId),
     Revocation(Revocation),
+    DeleteRevocation(Subject),
     Signal(Signal),
     DeleteSignal(i64),
     Ticket(Ticket),
@@ -137,8 +139,8 @@ impl Shared {
         }
     }
 
-    /// Keeps what could not be written, unless it has changed since, and pauses. Says whether to go on.
-    fn failed(&self, batch: Batch, cause: &str) -> bool {
+    /// Keeps what could not be written, unless it has changed since.
+    fn failed(&self, batch: Batch, cause: &str) {
         let mut state = self.lock();
         for (row, write) in batch {
             state.waiting.entry(row).or_insert(write);
@@ -147,8 +149,13 @@ impl Shared {
             tracing::warn!(cause, "the store cannot be written: nothing new is granted until it can");
         }
         state.outage = Some(cause.to_owned());
+    }
+
+    /// Waits a while before the next try, unless somebody asks for one. Says whether to go on.
+    fn pause(&self) -> bool {
         let patient = |state: &mut State| !state.closing && state.asking.is_empty();
-        let (state, _) = self.wake.wait_timeout_while(state, RETRY, patient).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(self.lock(), RETRY, patient);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !state.closing
     }
 }
@@ -157,15 +164,16 @@ fn run(shared: &Shared, opened: Opened) {
     let Opened { mut connection, held } = opened;
     while let Some((batch, asking)) = shared.next() {
         let result = write(&mut connection, batch.values()).map_err(|cause| cause.to_string());
-        let failed = result.as_ref().err().cloned();
-        if failed.is_none() {
-            shared.done();
+        // the state is right before anybody is told
+        match &result {
+            Ok(()) => shared.done(),
+            Err(cause) => shared.failed(batch, cause),
         }
         for answer in asking {
             answer(result.clone());
         }
-        if let Some(cause) = failed
-            && !shared.failed(batch, &cause)
+        if let Err(cause) = result
+            && !shared.pause()
         {
             tracing::error!(cause, "the store closes with changes that could not be written");
             break;
@@ -193,7 +201,9 @@ impl Write {
             Write::Device(device) => ("device", device.id.to_string()),
             Write::User(user) => ("user", user.id.to_string()),
             Write::Session(session) => ("session", session.id.to_string()),
+            Write::DeleteSession(id) => ("session", id.to_string()),
             Write::Revocation(row) => ("revocation", row.subject.to_string()),
+            Write::DeleteRevocation(subject) => ("revocation", subject.to_string()),
             Write::Signal(signal) => ("signal", signal.id.to_string()),
             Write::DeleteSignal(id) => ("signal", id.to_string()),
             Write::Ticket(ticket) => ("ticket", ticket.id.to_string()),
@@ -230,6 +240,12 @@ impl Write {
             Write::Revocation(r) => to
                 .prepare_cached("INSERT OR REPLACE INTO revocations (kind, subject, at, reason) VALUES (?,?,?,?)")?
                 .execute(params![r.subject.kind(), r.subject.key(), seconds(r.at), r.reason]),
+            Write::DeleteSession(id) => {
+                to.prepare_cached("DELETE FROM sessions WHERE id = ?")?.execute([id.to_string()])
+            }
+            Write::DeleteRevocation(subject) => to
+                .prepare_cached("DELETE FROM revocations WHERE kind = ? AND subject = ?")?
+                .execute(params![subject.kind(), subject.key()]),
             Write::Signal(s) => insert_signal(to, s),
             Write::DeleteSignal(id) => to.prepare_cached("DELETE FROM signals WHERE id = ?")?.execute([id]),
             Write::Ticket(t) => insert_ticket(to, t),

@@ -218,7 +218,6 @@ async fn other_algorithms_verify_too() {
     let rsa = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
     let public = rsa.public_key();
     let number = |bytes: &[u8]| B64.encode(bytes);
-    // RSAPublicKey (RFC 8017 A.1.1) of 2,048 bits and the exponent 65537: both stand where they always do
     // RSAPublicKey (RFC 8017 A.1.1) of 2048 bits: two headers and a zero, the modulus, a header, the exponent
     let (n, e) = (&public.as_ref()[9..265], &public.as_ref()[267..]);
     let edwards = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap();
