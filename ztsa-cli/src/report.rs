@@ -206,9 +206,10 @@ impl Report {
             8 => "step-up needed",
             _ => "denied",
         };
+        // Nobody refused the app: what was asked for cannot be, or it is not the app that cannot be reached.
+        let plain = exit == USAGE || (exit == UNREACHABLE && !problem.code.starts_with("app."));
         let message = match app {
-            // It is not the app that cannot be reached.
-            Some(_) | None if exit == UNREACHABLE && !problem.code.starts_with("app.") => problem.to_string(),
+            _ if plain => problem.to_string(),
             Some(app) => format!("{head}: {app} — {}", said(problem, app)),
             None => format!("{head}: {problem}"),
         };

@@ -46,6 +46,7 @@ pub(crate) async fn run(args: cli::Proxy, context: Context) -> Result<Done, Fail
         .say(&format!("listening on {}: SOCKS5 and HTTP CONNECT on one port; Ctrl-C ends it", addresses.join(" and ")));
     if !printer.json() && !args.pac {
         printer.data(&format!("export ALL_PROXY=socks5h://{address}\nexport HTTPS_PROXY=http://{address}\nexport HTTP_PROXY=http://{address}"))?;
+        printer.say("a shell with these lines sends everything here, and what is no app is refused: use them where you need apps only");
         printer.say(&format!("browsers: give {pac} as automatic proxy configuration"));
     }
     let watch = Watch::new(printer, true);

@@ -19,12 +19,18 @@ use crate::ui::Printer;
 pub(crate) struct Watch {
     printer: Printer,
     json: bool,
+    elsewhere: bool,
 }
 
 impl Watch {
     /// Speaks through `printer`; as NDJSON where stdout is ours and JSON is wanted.
     pub(crate) fn new(printer: &Printer, owns_stdout: bool) -> Self {
-        Self { printer: printer.clone(), json: owns_stdout && printer.json() }
+        Self { printer: printer.clone(), json: owns_stdout && printer.json(), elsewhere: false }
+    }
+
+    /// Tells of the person's connections in other processes too.
+    pub(crate) fn everywhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 
     /// Tells one event.
@@ -32,7 +38,7 @@ impl Watch {
     /// # Errors
     /// Nobody reads the NDJSON any more.
     pub(crate) fn tell(&self, event: &Event, now: UnixTime) -> io::Result<()> {
-        let Some(told) = told(event, self.printer.verbose() || self.json) else { return Ok(()) };
+        let Some(told) = told(event, self.printer.verbose() || self.json, self.elsewhere) else { return Ok(()) };
         if self.json {
             return self.printer.json_line(&told.line(now));
         }
@@ -112,7 +118,7 @@ impl Told<'_> {
 }
 
 /// Puts an event in words; `None` when only a curious person wants to know.
-fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
+fn told(event: &Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
     let plain = |event, word, connection: &Connection| Told {
         event,
         word,
@@ -160,7 +166,7 @@ fn told(event: &Event, curious: bool) -> Option<Told<'_>> {
             problem: None,
             more: json!({ "reason": reason.as_ref() }),
         },
-        Event::Gateway(event) => return gateway(event, curious),
+        Event::Gateway(event) => return gateway(event, curious, elsewhere),
         Event::LoginNeeded(problem) => about_all("login_needed", "sign-in needed", Tone::Bad, Some(problem)),
         Event::Offline(problem) => about_all("offline", "offline, trying again", Tone::Bad, Some(problem)),
         Event::Online => about_all("online", "online again", Tone::Good, None),
@@ -181,14 +187,18 @@ fn about_all<'a>(event: &'static str, word: &'static str, tone: Tone, problem: O
 }
 
 /// What the gateway says beyond our own connections' suspensions and endings, which are told by them.
-fn gateway(event: &ztsa_proto::event::Event, curious: bool) -> Option<Told<'_>> {
+fn gateway(event: &ztsa_proto::event::Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
     let (name, word) = match event.kind {
         EventKind::StepUp => ("step_up", "a stronger sign-in is wanted"),
         EventKind::SessionEnded => ("session_ended", "the session has ended"),
         // The next connection asks for a new one by itself.
         EventKind::GrantExpiring if curious => ("grant_expiring", "permission is renewed with the next connection:"),
+        EventKind::Suspended if elsewhere => ("suspended", "suspended"),
+        EventKind::Restored if elsewhere => ("restored", "restored"),
+        EventKind::Ended if elsewhere => ("closed", "ended"),
         _ => return None,
     };
+    let tone = if event.kind == EventKind::Restored { Tone::Good } else { Tone::Bad };
     let what = event.app.as_ref().map(ToString::to_string);
-    Some(Told { what, ..about_all(name, word, Tone::Bad, event.problem.as_ref()) })
+    Some(Told { what, ..about_all(name, word, tone, event.problem.as_ref()) })
 }
