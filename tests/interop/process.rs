@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -170,7 +171,12 @@ pub fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T
     }
 }
 
-/// Finds a port of 127.0.0.1 that nothing listens on.
+/// Finds a port of 127.0.0.1 that nothing listens on: below those that the system gives to outgoing connections, and from
+/// a block of this process, so that tests that run at once do not meet.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let block = u16::try_from(std::process::id() % 500).unwrap() * 20;
+    std::iter::repeat_with(|| 20_000 + (block + COUNT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .unwrap()
 }
