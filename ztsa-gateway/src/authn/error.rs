@@ -347,6 +347,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_refusal_has_a_code_a_sentence_and_something_to_do() {
+        let refused = |fault| AuthnError::Refused { issuer: "corp".to_owned(), what: "access token", fault };
+        let device: DeviceId = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I".parse().unwrap();
+        let away = IssuerError::Status { url: "https://idp.example".to_owned(), status: 503 };
+        for (error, code, oauth, status) in [
+            (AuthnError::Missing, "auth.required", "invalid_request", 400),
+            (AuthnError::Scheme("Bearer"), "auth.required", "invalid_request", 400),
+            (AuthnError::Token("it is not a JWT"), "auth.required", "invalid_grant", 401),
+            (AuthnError::Expired, "auth.expired", "invalid_grant", 401),
+            (AuthnError::Proof(DpopError::Missing), "auth.proof", "invalid_dpop_proof", 400),
+            (AuthnError::UseNonce, "auth.proof", "use_dpop_nonce", 400),
+            (AuthnError::Replay { device }, "auth.proof", "invalid_dpop_proof", 400),
+            (AuthnError::Crowded, "gateway.limit", "temporarily_unavailable", 503),
+            (AuthnError::Revoked { since: Duration::ZERO }, "session.revoked", "invalid_grant", 401),
+            (AuthnError::Over, "session.expired", "invalid_grant", 401),
+            (AuthnError::DeviceBlocked, "device.blocked", "access_denied", 403),
+            (AuthnError::Form("x".to_owned()), "request.invalid", "invalid_request", 400),
+            (AuthnError::UnknownIssuer("x".to_owned()), "auth.required", "invalid_grant", 400),
+            (refused(TokenFault::Signature), "auth.required", "invalid_grant", 400),
+            (refused(TokenFault::Expired(Duration::ZERO)), "auth.expired", "invalid_grant", 400),
+            (
+                AuthnError::Issuer { issuer: "corp".to_owned(), cause: away },
+                "auth.issuer",
+                "temporarily_unavailable",
+                503,
+            ),
+            (AuthnError::Posture(PostureError::Typ), "posture.report", "invalid_request", 400),
+            (AuthnError::PostureNonce, "posture.report", "use_dpop_nonce", 400),
+            (AuthnError::Unavailable("x".to_owned()), "gateway.unavailable", "temporarily_unavailable", 503),
+        ] {
+            let problem = error.problem();
+            assert_eq!(problem.code, code);
+            assert!(!problem.detail.is_empty() && problem.remedy.is_some(), "{error:?}");
+            assert_eq!((error.oauth().error, error.oauth().status), (oauth, status), "{error:?}");
+        }
+        let mismatch = refused(TokenFault::Audience { found: "x".to_owned() }).problem();
+        assert!(mismatch.remedy.unwrap().contains("administrator"), "a new sign-in would not help");
+    }
+
+    #[test]
     fn quoted_text_ends_where_it_should() {
         assert_eq!(quotable("a \"b\" \\ \r\n é"), "a 'b' ? ?? ?");
     }
