@@ -240,3 +240,48 @@ fn announce(args: &cli::Connect, context: &Context, ready: &Ready) -> Result<(),
     printer.say(&style.dim("Ctrl-C ends it"));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ztsa_core::listener::event::{Connection, Way};
+
+    use super::*;
+
+    fn ended(code: &str) -> Event {
+        Event::Ended {
+            connection: Connection { id: 1, to: "wiki.ztsa:80".parse().unwrap(), way: Way::Forward },
+            problem: Some(Arc::new(problem::new(code))),
+            sent: 0,
+            received: 0,
+            lasted: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn only_an_ending_that_does_not_pass_by_itself_ends_the_command() {
+        for (code, exit) in [
+            ("session.revoked", Some(7)),
+            ("policy.forbidden", Some(7)),
+            ("device.blocked", Some(7)),
+            ("risk.user", None),
+            ("network.lost", None),
+            ("app.unreachable", None),
+        ] {
+            let over = ending(&ended(code));
+            assert_eq!(over.as_ref().map(|(_, problem)| problem.exit_when_open()), exit, "{code}");
+            assert!(over.is_none_or(|(app, _)| app.as_deref() == Some("wiki")), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_app_is_answered_with_the_nearest() {
+        let list: AppList =
+            serde_json::from_str(r#"{"apps":[{"name":"payroll","kind":"http","port":80,"access":{"state":"open"}}]}"#)
+                .unwrap();
+        let remedy = |name: &str| unknown(&name.parse().unwrap(), &list).remedy.unwrap();
+        assert!(remedy("payrol").starts_with("Did you mean payroll?"), "{}", remedy("payrol"));
+        assert!(!remedy("db-prod").contains("payroll"), "{}", remedy("db-prod"));
+    }
+}

@@ -202,3 +202,32 @@ fn gateway(event: &ztsa_proto::event::Event, curious: bool, elsewhere: bool) -> 
     let what = event.app.as_ref().map(ToString::to_string);
     Some(Told { what, ..about_all(name, word, tone, event.problem.as_ref()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ztsa_core::listener::event::Way;
+    use ztsa_proto::problem;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_that_begins_with_its_name() {
+        let connection = Connection { id: 3, to: "db-prod.ztsa:5432".parse().unwrap(), way: Way::Forward };
+        let problem = Arc::new(problem::new("risk.user").with_detail("your risk is 70 of 100"));
+        let event = Event::Suspended { connection, problem };
+        let told = told(&event, false, false).unwrap();
+        let line = serde_json::to_string(&told.line(UnixTime(0))).unwrap();
+        let start = r#"{"event":"suspended","at":"1970-01-01T00:00:00Z","app":"db-prod","connection":3,"problem":{"#;
+        assert!(line.starts_with(start), "{line}");
+    }
+
+    #[test]
+    fn what_only_a_curious_person_wants_is_left_out() {
+        let connection = Connection { id: 1, to: "wiki:80".parse().unwrap(), way: Way::Socks5 };
+        let event = Event::Opened(connection);
+        assert!(told(&event, false, false).is_none());
+        assert!(told(&event, true, false).is_some());
+    }
+}
