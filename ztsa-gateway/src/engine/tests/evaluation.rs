@@ -245,3 +245,17 @@ fn ending_one_person_of_thousands_is_quick() {
     assert!(took < Duration::from_millis(100), "{took:?}");
     assert_eq!(world.engine.leases().count(&Selector::All), 5_001);
 }
+
+#[tokio::test]
+async fn a_saved_policy_file_is_felt_by_live_tunnels_without_a_word() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let mut access = lease.access();
+    let scope = ztsa_net::task::Scope::new();
+    let engine = world.engine.clone();
+    scope.spawn(async move { engine.run().await });
+    world.policies("@id(\"closed\") forbid (principal, action, resource);");
+    tokio::time::timeout(Duration::from_secs(20), access.changed()).await.unwrap().unwrap();
+    assert_eq!(state(&lease), "ended app.unknown");
+}
