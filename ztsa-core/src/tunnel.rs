@@ -126,7 +126,9 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Refused(problem) => problem.remedy.clone().unwrap_or_else(|| "ask the gateway's administrator".into()),
+            Self::Refused(problem) => {
+                problem.remedy.clone().unwrap_or_else(|| "ask the gateway's administrator".into())
+            }
             Self::Token(error) => error.hint(),
             Self::Unreachable { gateway, .. } => {
                 format!("check the network, and that {gateway} is the right gateway (ztsa status)")

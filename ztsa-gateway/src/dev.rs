@@ -39,7 +39,9 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The address is not of this machine alone.
-    #[error("{0} is not a loopback address: the development gateway has well-known passwords and stays on this machine (use --listen 127.0.0.1:8443, or `ztsa-gateway run` for a real one)")]
+    #[error(
+        "{0} is not a loopback address: the development gateway has well-known passwords and stays on this machine (use --listen 127.0.0.1:8443, or `ztsa-gateway run` for a real one)"
+    )]
     NotLoopback(SocketAddr),
     /// The port cannot be had.
     #[error("cannot listen on {address}: {source}; --listen 127.0.0.1:0 picks a free port")]

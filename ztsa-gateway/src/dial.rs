@@ -34,7 +34,9 @@ pub enum DialError {
         cause: String,
     },
     /// Every address of the name is on the deny list.
-    #[error("{host} resolves only to addresses that no app may be at ({address}); write the address as the target if it is meant")]
+    #[error(
+        "{host} resolves only to addresses that no app may be at ({address}); write the address as the target if it is meant"
+    )]
     Forbidden {
         /// The configured host.
         host: String,
@@ -135,11 +137,12 @@ pub fn is_forbidden(ip: IpAddr) -> bool {
         || match ip {
             // link-local, where the clouds' metadata services are, and the two outside it
             IpAddr::V4(ip) => {
-                ip.is_link_local() || ip.is_broadcast() || ip == Ipv4Addr::new(100, 100, 100, 200) || ip.octets()[0] == 0
+                ip.is_link_local()
+                    || ip.is_broadcast()
+                    || ip == Ipv4Addr::new(100, 100, 100, 200)
+                    || ip.octets()[0] == 0
             }
-            IpAddr::V6(ip) => {
-                ip.is_unicast_link_local() || ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-            }
+            IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
         }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 
 use super::DevError;
 use super::layout::{Layout, write_private};
@@ -32,7 +34,8 @@ pub(super) fn ensure(layout: &Layout) -> Result<(), DevError> {
 
 /// The authority's parameters: the same at each start, so that its certificate stays good for the kept key.
 fn authority() -> Result<CertificateParams, DevError> {
-    let mut params = CertificateParams::new(Vec::<String>::new()).map_err(|error| DevError::Certificate(error.to_string()))?;
+    let mut params =
+        CertificateParams::new(Vec::<String>::new()).map_err(|error| DevError::Certificate(error.to_string()))?;
     params.distinguished_name.push(DnType::CommonName, "ztsa development authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

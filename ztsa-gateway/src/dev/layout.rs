@@ -44,7 +44,8 @@ impl Layout {
         let layout = Self { dir };
         if !layout.policies().exists() {
             fs::create_dir(layout.policies()).map_err(|source| layout.error("policies", source))?;
-            fs::write(layout.policies().join("dev.cedar"), POLICY).map_err(|source| layout.error("policies", source))?;
+            fs::write(layout.policies().join("dev.cedar"), POLICY)
+                .map_err(|source| layout.error("policies", source))?;
         }
         Ok(layout)
     }
@@ -97,7 +98,9 @@ impl Layout {
         let unreadable = |source| DevError::File { path: path.to_owned(), source };
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let full = path.canonicalize().map_err(unreadable)?;
-        if let Some(beside) = full.parent().map(|parent| parent.join("policies")).filter(|beside| *beside != self.policies()) {
+        if let Some(beside) =
+            full.parent().map(|parent| parent.join("policies")).filter(|beside| *beside != self.policies())
+        {
             self.copy_policies(&beside)?;
         }
         // a mistake in it is told by the configuration's own reader, with its line
