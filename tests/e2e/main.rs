@@ -1,7 +1,9 @@
 //! Client library, gateway and issuer in one process, over real sockets on loopback: what a person would notice.
 
 mod clock;
+mod condition;
 mod denial;
+mod guest;
 mod house;
 mod issuer;
 mod local;
@@ -13,6 +15,7 @@ mod revoke;
 mod risk;
 mod road;
 mod server;
+mod session;
 mod theft;
 mod tidy;
 mod trouble;

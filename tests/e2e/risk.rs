@@ -137,3 +137,45 @@ async fn a_risk_for_a_time_ends_by_itself() {
     assert!(refusals > 0, "it was never refused");
     echo(&mut stream, "over").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_lasts_too_long_ends_the_tunnel_for_its_reason() {
+    let house = House::with(&[], "[risk]\nsuspend_grace = \"1s\"\n").await;
+    let client = house.sign_in("alice").await;
+    let mut stream = soon("a stream", client.connect("echo")).await.unwrap();
+    house.admin(json!({"op": "risk.set", "user": "alice", "score": 70, "reason": "odd hours"})).await;
+    reset(&mut stream).await;
+    assert_eq!(stream.ended().unwrap().code, "risk.user");
+    house.tunnels(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_tunnel_whose_program_goes_away_is_gone_with_the_pause() {
+    let shop = Server::bind().await;
+    let house = House::with(&[("shop", shop.port())], "[risk]\nsuspend_grace = \"1s\"\n").await;
+    let client = house.sign_in("alice").await;
+    let forward = client.forward("shop", "127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(forward.local_addr()).await.unwrap();
+    let mut far = shop.accept().await;
+    house.admin(json!({"op": "risk.set", "user": "alice", "score": 70, "reason": "odd hours"})).await;
+    near.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(near);
+    reset(&mut far).await;
+    house.tunnels(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_tunnel_ends_when_the_risk_goes_on_rising() {
+    let shop = Server::bind().await;
+    let house = House::new(&[("shop", shop.port())]).await;
+    let client = house.sign_in("alice").await;
+    let mut near = soon("a stream", client.connect("shop")).await.unwrap();
+    let mut far = shop.accept().await;
+    for (score, changed) in [(70, "suspended"), (90, "ended")] {
+        let answer = house.admin(json!({"op": "risk.set", "user": "alice", "score": score, "reason": "more"})).await;
+        assert_eq!(answer["tunnels"][changed], 1, "{answer:?}");
+        far.write_all(b"unread").await.unwrap_or_default();
+    }
+    reset(&mut near).await;
+    reset(&mut far).await;
+}

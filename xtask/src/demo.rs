@@ -81,12 +81,12 @@ async fn show(args: &Args, workspace: &Workspace, missing: Option<String>) -> Re
     let place = Place::make(workspace)?;
     let mut house = House::default();
     let mut shown = tokio::select! {
-        shown = Box::pin(timeline(args, &place, &mut house, missing)) => shown,
-        by = interrupted() => by.and(Err(Failure::Wrong("interrupted".to_owned()))),
+        shown = Box::pin(timeline(args, &place, &mut house, missing)) => Some(shown),
+        by = interrupted() => { by?; None }
     };
-    if args.stay && house.proxy.is_some() {
+    if args.stay && shown.is_some() && house.proxy.is_some() {
         invite(&place, &house);
-        shown = interrupted().await.and(shown);
+        shown = interrupted().await.map(|()| shown)?;
     }
     if let Some((proxy, _)) = house.proxy {
         proxy.end().await;
@@ -95,11 +95,14 @@ async fn show(args: &Args, workspace: &Workspace, missing: Option<String>) -> Re
     for server in house.servers.into_iter().rev() {
         server.end().await;
     }
-    match &shown {
-        Ok(()) => place.remove()?,
-        Err(_) => println!("the logs are in {}", place.logs().display()),
+    match shown {
+        Some(Err(failure)) => {
+            println!("the logs are in {}", place.logs().display());
+            Err(failure)
+        }
+        Some(Ok(())) => place.remove(),
+        None => place.remove().and(Err(Failure::Wrong("interrupted".to_owned()))),
     }
-    shown
 }
 
 async fn timeline(args: &Args, place: &Place, house: &mut House, missing: Option<String>) -> Result<(), Failure> {
