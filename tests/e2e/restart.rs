@@ -1,10 +1,11 @@
 //! The gateway goes down and comes up again: what was decided holds, and what was written is there.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::house::House;
-use crate::patience::{soon, until};
-use crate::server::{echo, reset};
+use crate::patience::{PATIENCE, soon, until};
+use crate::server::{echo, reset, rest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_revocations_risk_and_the_audit_log_outlive_a_restart() {
@@ -65,4 +66,38 @@ async fn a_listener_outlives_the_gateway_behind_it() {
     echo(&mut after, "after, on the same port").await;
     drop(after);
     house.tunnels(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_goes_down_lets_what_is_open_finish_and_takes_nothing_new() {
+    let house = House::new(&[]).await;
+    let client = house.sign_in("alice").await;
+    let mut open = soon("a stream", client.connect("echo")).await.unwrap();
+    echo(&mut open, "before").await;
+    let address = house.address();
+    let finish = async {
+        soon("the gateway to accept no more", async {
+            while tokio::net::TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        echo(&mut open, "meanwhile").await;
+        open.shutdown().await.unwrap();
+        assert_eq!(rest(&mut open).await, "");
+    };
+    let begun = std::time::Instant::now();
+    tokio::join!(house.dev.shutdown(PATIENCE), finish);
+    assert!(begun.elapsed() < PATIENCE, "the gateway waited though nothing was open any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_that_does_not_finish_in_time_is_told_why() {
+    let house = House::new(&[]).await;
+    let client = house.sign_in("alice").await;
+    let mut open = soon("a stream", client.connect("echo")).await.unwrap();
+    echo(&mut open, "before").await;
+    soon("the shutdown", house.dev.shutdown(std::time::Duration::from_millis(50))).await;
+    reset(&mut open).await;
+    assert_eq!(open.ended().unwrap().code, "gateway.draining");
 }

@@ -158,7 +158,7 @@ async fn a_paused_tunnel_whose_program_goes_away_is_gone_with_the_pause() {
     let near = TcpStream::connect(forward.local_addr()).await.unwrap();
     let mut far = shop.accept().await;
     house.admin(json!({"op": "risk.set", "user": "alice", "score": 70, "reason": "odd hours"})).await;
-    near.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    ztsa_net::accept::reset_on_close(&near);
     drop(near);
     reset(&mut far).await;
     house.tunnels(0).await;
