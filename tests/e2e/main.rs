@@ -16,6 +16,7 @@ mod risk;
 mod road;
 mod server;
 mod session;
+mod stranger;
 mod theft;
 mod tidy;
 mod trouble;
