@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 use ztsa_core::client::Client;
 use ztsa_core::config::{Config, Proxy, StoreChoice};
 use ztsa_core::http::Http;
@@ -176,6 +178,14 @@ impl House {
         let login = tokens.login(flow, LoginOptions::default());
         let (session, _) = soon("the sign-in", async { tokio::join!(login, approved) }).await;
         (tokens, session.unwrap())
+    }
+
+    /// A TLS connection to the gateway that speaks HTTP/1.1, and nothing sent yet.
+    pub async fn door(&self) -> TlsStream<TcpStream> {
+        let tls = ztsa_net::tls::client_config(&self.roots(), &[b"http/1.1"]).unwrap();
+        let tcp = TcpStream::connect(self.address()).await.unwrap();
+        let name = rustls::pki_types::ServerName::from(self.address().ip());
+        soon("the handshake", tokio_rustls::TlsConnector::from(tls).connect(name, tcp)).await.unwrap()
     }
 
     /// An HTTP client that trusts the gateway and does nothing by itself.

@@ -45,6 +45,27 @@ async fn what_is_no_tls_is_ended_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_never_comes_holds_no_connection() {
+    let house = House::new(&[]).await;
+    let slow: [&[u8]; 4] = [
+        b"POST /ztsa/v1/token HTTP/1.1\r\nHost: gateway\r\nContent-Length: 100\r\n\r\ngrant",
+        b"POST /ztsa/v1/token HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngr",
+        b"GET /ztsa/v1/apps HTTP/1.1\r\nHost: gate",
+        b"",
+    ];
+    let mut streams = Vec::new();
+    for bytes in slow {
+        let mut stream = house.door().await;
+        stream.write_all(bytes).await.unwrap();
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        let ended = async { while let Ok(1..) = stream.read(&mut [0; 1024]).await {} };
+        soon("the end of a slow request", ended).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_without_a_session_get_nothing_but_the_way_to_one() {
     let house = House::new(&[]).await;
     let web = house.web();

@@ -121,10 +121,7 @@ async fn a_grant_for_one_app_does_not_open_another_nor_serve_another_person() {
 
 /// Asks the gateway by classic CONNECT, as other people's clients do.
 async fn classic(house: &House, app: &str, authorization: &str) -> String {
-    let tls = ztsa_net::tls::client_config(&house.roots(), &[b"http/1.1"]).unwrap();
-    let tcp = tokio::net::TcpStream::connect(house.address()).await.unwrap();
-    let name = rustls::pki_types::ServerName::from(house.address().ip());
-    let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+    let mut stream = house.door().await;
     let request = format!("CONNECT {app} HTTP/1.1\r\nHost: {app}\r\nProxy-Authorization: {authorization}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     head(&mut stream).await

@@ -6,8 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{Method, Request, Response};
+use axum::body::{Body, to_bytes};
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,9 +17,9 @@ use tower::ServiceExt;
 use ztsa_net::task::Spawner;
 
 use super::api::From;
-use super::{Server, classic};
+use super::{BODY_MAX, Server, classic};
 
-/// How long a request's head may take; an idle connection is closed after it too.
+/// How long a request's head may take, and then its body; an idle connection is closed after it too.
 const HEAD: Duration = Duration::from_secs(15);
 
 pub(super) async fn serve<S>(server: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
@@ -56,5 +57,19 @@ async fn answer(
         return Ok(response.map(Body::from));
     }
     request.extensions_mut().insert(From(peer));
-    server.router.oneshot(request.map(Body::new)).await
+    let (head, body) = request.into_parts();
+    // gathered here, because a stranger who sends a byte a minute would hold the connection for ever
+    match tokio::time::timeout(HEAD, to_bytes(Body::new(body), BODY_MAX)).await {
+        Ok(Ok(body)) => server.router.oneshot(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => Ok(unread(StatusCode::PAYLOAD_TOO_LARGE)),
+        Err(_) => Ok(unread(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+/// Answers a request whose body was not read to its end: no other request can follow it.
+fn unread(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
