@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ztsa_core::api::ApiError;
 use ztsa_core::client::Client;
 use ztsa_core::listener::event::{Event, Events};
 use ztsa_core::listener::forward::Forward;
 use ztsa_core::listener::listen::Listen;
-use ztsa_proto::app::{AccessState, AppInfo, AppList};
+use ztsa_proto::app::{AppInfo, AppList};
 use ztsa_proto::event::EventKind;
 use ztsa_proto::name::AppName;
 use ztsa_proto::problem::{self, Problem, Retry};
@@ -116,23 +117,23 @@ async fn open(args: &cli::Connect, context: &Context) -> Result<Ready, Failure> 
 async fn ask(args: &cli::Connect, client: &Client) -> Result<AppList, Failure> {
     let list = client.apps().await?;
     for name in &args.apps {
-        let denied = |problem: Problem| Failure::Denied { app: name.to_string(), problem: Box::new(problem) };
-        let Some(app) = list.apps.iter().find(|app| app.name == *name) else {
-            return Err(denied(unknown(name, &list)));
-        };
-        if app.access.state != AccessState::Open {
-            let general = || problem::new("policy.forbidden");
-            return Err(denied(app.access.problem.clone().unwrap_or_else(general)));
+        // the gateway is asked even where the list says no: its answer is the decision, and stands in its audit log
+        match client.grant(name, args.reason.as_deref()).await {
+            Ok(_) => {}
+            Err(ApiError::Denied(problem)) => {
+                let known = list.apps.iter().any(|app| app.name == *name);
+                let problem = if known { problem } else { Box::new(nearby(*problem, name, &list)) };
+                return Err(Failure::Denied { app: name.to_string(), problem });
+            }
+            Err(error) => return Err(Failure::about(name.as_str(), error)),
         }
-        client.grant(name, args.reason.as_deref()).await.map_err(|error| Failure::about(name.as_str(), error))?;
     }
     Ok(list)
 }
 
-/// What is said of an app that the person may not know of: the same as of one that does not exist.
-fn unknown(name: &AppName, list: &AppList) -> Problem {
+/// Names the app that was probably meant, when there is no app of this name for the person.
+fn nearby(problem: Problem, name: &AppName, list: &AppList) -> Problem {
     let known: Vec<&str> = list.apps.iter().map(|app| app.name.as_str()).collect();
-    let problem = problem::new("app.unknown");
     match nearest(name.as_str(), &known) {
         Some(nearest) => {
             problem.with_remedy(format!("Did you mean {nearest}? See the apps that you can reach with `ztsa apps`."))
@@ -280,7 +281,7 @@ mod tests {
         let list: AppList =
             serde_json::from_str(r#"{"apps":[{"name":"payroll","kind":"http","port":80,"access":{"state":"open"}}]}"#)
                 .unwrap();
-        let remedy = |name: &str| unknown(&name.parse().unwrap(), &list).remedy.unwrap();
+        let remedy = |name: &str| nearby(problem::new("app.unknown"), &name.parse().unwrap(), &list).remedy.unwrap();
         assert!(remedy("payrol").starts_with("Did you mean payroll?"), "{}", remedy("payrol"));
         assert!(!remedy("db-prod").contains("payroll"), "{}", remedy("db-prod"));
     }
