@@ -253,7 +253,7 @@ impl Tokens {
         previous: Option<&SessionToken>,
     ) -> Result<Arc<SessionToken>, TokenError> {
         let metadata = self.metadata().await?;
-        let (mut credentials, mut fresh) = refresh::when_due(self, credentials).await?;
+        let (mut credentials, mut fresh) = refresh::when_due(self, credentials, previous.is_some()).await?;
         loop {
             match exchange::exchange(self, &metadata, &credentials, previous).await {
                 Ok(session) => {
