@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ztsa_proto::dpop::Proof;
 use ztsa_proto::name::{DeviceId, SessionId, UserId};
 use ztsa_proto::posture::{self, Report};
 use ztsa_proto::time::UnixTime;
@@ -20,11 +21,13 @@ impl Authn {
     /// [`AuthnError`], for [`AuthnError::oauth`].
     ///
     /// # Cancel safety
-    /// Cancel-safe: a session is kept only at the end; the proof is used up either way.
+    /// Cancel-safe: a session is kept only at the end.
+    ///
+    /// # Security
+    /// A proof is used up only by tokens that are good: a stranger makes keys and proofs for nothing, and could fill
+    /// the memory of used ones so that nobody signs in or renews.
     pub async fn exchange(&self, form: ExchangeForm, head: &Head<'_>, now: UnixTime) -> Result<Exchanged, AuthnError> {
-        let proof = self.proof(head, None, now)?;
-        self.newcomers.first(&proof.device, &proof.jti, now)?;
-        let device = proof.device;
+        let Proof { device, jti, .. } = self.proof(head, None, now)?;
         if self.store.is_blocked(&device) {
             return Err(AuthnError::DeviceBlocked);
         }
@@ -36,12 +39,13 @@ impl Authn {
         let renewing =
             row.as_ref().is_some_and(|row| self.is_live(row, now) && row.user.issuer == issuer.config.issuer);
         let login = issuer.login(&form, &device, renewing, now).await?;
-        let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let row = row.filter(|row| row.user == login.identity.user);
         if renewing && row.is_none() {
             // the tokens were read leniently for a session that turns out to be somebody else's
             issuer.login(&form, &device, false, now).await?;
         }
+        self.newcomers.first(&device, &jti, now)?;
+        let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
         Ok(Exchanged { session, renewed, posture })
     }
@@ -54,6 +58,9 @@ impl Authn {
         device: &DeviceId,
         now: UnixTime,
     ) -> Result<(Arc<Session>, bool), AuthnError> {
+        let id = row.as_ref().map_or_else(SessionId::random, |row| row.id.clone());
+        // read before anything is judged: what is revoked meanwhile must not be dated away below
+        let cutoff = self.store.cutoff_of(&login.identity.user, device, &id);
         let row = self.renewable(&login, row, asked, now)?;
         let login_at = match &row {
             Some(row) => row.login_at.max(login.at.unwrap_or_default().min(now)),
@@ -78,7 +85,6 @@ impl Authn {
         });
         self.store.upsert_seen(&identity.user, device, now);
         // times have whole seconds: a token that follows a revocation within its second is dated after it
-        let cutoff = self.store.cutoff_of(&identity.user, device, &row.id);
         let issued_at = cutoff.map_or(now, |cutoff| now.max(after(cutoff)));
         let session = Session {
             id: row.id.clone(),

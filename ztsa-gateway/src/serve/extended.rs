@@ -89,8 +89,9 @@ async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpSt
         let detail = format!("the path of a tunnel is {}{{host}}/{{port}}/", template::PREFIX);
         Refused::new(problem::new("request.invalid").with_detail(detail))
     })?;
-    let app = parts.engine.find(&to.host, to.port).map_err(Refused::new)?;
+    // before the app is looked for: a malformed grant must not tell an app that is hidden from one that is not there
     let grant = grant(head)?;
+    let app = parts.engine.find(&to.host, to.port).map_err(Refused::new)?;
     let lease =
         parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
     let stream = dial(&lease, &app).await?;

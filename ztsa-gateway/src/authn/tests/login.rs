@@ -345,3 +345,19 @@ async fn the_proof_must_fit_the_token_endpoint() {
     }
     assert_eq!(world.site.hits("/jwks"), 0, "nobody is asked for a bad proof");
 }
+
+#[tokio::test]
+async fn a_proof_is_used_up_by_good_tokens_only_and_then_once() {
+    let world = World::new("");
+    let url = format!("{GATEWAY}/ztsa/v1/token");
+    let headers = super::fake::proof(&world.device, "POST", &url, None, Some(&world.authn.nonce(NOW)));
+    let head = crate::authn::Head { method: "POST", url_path: "/ztsa/v1/token", headers: &headers };
+    let exchange = async |token: &str| world.authn.exchange(form(token, None), &head, NOW).await;
+    let good = world.access(&fresh(NOW));
+    // a stranger's proofs must not fill the memory that people's sign-ins need
+    for _ in 0..3 {
+        assert!(matches!(exchange("forged").await, Err(AuthnError::Refused { .. })));
+    }
+    assert!(exchange(&good).await.is_ok());
+    assert!(matches!(exchange(&good).await, Err(AuthnError::Replay { .. })));
+}
