@@ -13,6 +13,7 @@ use http::header::DATE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::ServiceExt;
 use ztsa_net::http2::{keep_alive, server};
 use ztsa_net::task::Spawner;
@@ -26,6 +27,8 @@ use super::{BODY_MAX, Server, classic, extended};
 const PREFACE: Duration = Duration::from_secs(10);
 /// How long a request's body may take.
 const BODY: Duration = Duration::from_secs(30);
+/// Bytes of bodies that one connection may have gathered at once: a stranger opens thousands of streams for nothing.
+const BODIES_MAX: usize = 16 * BODY_MAX;
 
 pub(super) async fn serve<S>(server_: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
 where
@@ -47,10 +50,11 @@ where
     });
     let mut ending = std::pin::pin!(spawner.ending());
     let mut draining = false;
+    let room = Arc::new(Semaphore::new(BODIES_MAX));
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => dispatch(server_, peer, request, respond, spawner),
+                Some(Ok((request, respond))) => dispatch(server_, peer, request, respond, &room, spawner),
                 Some(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended"),
                 None => return,
             },
@@ -68,12 +72,13 @@ fn dispatch(
     peer: IpAddr,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
+    room: &Arc<Semaphore>,
     spawner: &Spawner,
 ) {
     let parts = Arc::clone(&server.parts);
     if request.method() != Method::CONNECT {
-        let router = server.router.clone();
-        spawner.spawn(async move { Box::pin(plain(router, peer, request, respond)).await });
+        let (router, room) = (server.router.clone(), Arc::clone(room));
+        spawner.spawn(async move { Box::pin(plain(router, peer, request, respond, room)).await });
         return;
     }
     match request.extensions().get::<Protocol>().map(|protocol| protocol.as_str().to_owned()) {
@@ -92,10 +97,16 @@ fn dispatch(
 }
 
 /// Answers a request that is no tunnel.
-async fn plain(router: axum::Router, peer: IpAddr, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn plain(
+    router: axum::Router,
+    peer: IpAddr,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    room: Arc<Semaphore>,
+) {
     let (head, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY, collect(body)).await {
-        Ok(Ok(body)) => body,
+    let (body, taken) = match tokio::time::timeout(BODY, collect(body, &room)).await {
+        Ok(Ok(gathered)) => gathered,
         Ok(Err(too_large)) => {
             let reason = if too_large { Reason::ENHANCE_YOUR_CALM } else { Reason::CANCEL };
             return respond.send_reset(reason);
@@ -105,21 +116,28 @@ async fn plain(router: axum::Router, peer: IpAddr, request: Request<RecvStream>,
     let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(From(peer));
     let Ok(response) = router.oneshot(request).await;
+    drop(taken);
     stream(response, respond).await;
 }
 
-/// Gathers a body. The error says whether it was too large.
-async fn collect(mut body: RecvStream) -> Result<Bytes, bool> {
+/// Gathers a body, within the room that its connection has for all of them. The error says whether it was too large.
+async fn collect(mut body: RecvStream, room: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), bool> {
     let mut bytes = BytesMut::new();
+    let mut taken: Option<SemaphorePermit<'_>> = None;
     while let Some(chunk) = body.data().await {
         let chunk = chunk.map_err(|_| false)?;
         let _ = body.flow_control().release_capacity(chunk.len());
         if bytes.len() + chunk.len() > BODY_MAX {
             return Err(true);
         }
+        let more = u32::try_from(chunk.len()).ok().and_then(|length| room.try_acquire_many(length).ok()).ok_or(true)?;
+        match &mut taken {
+            Some(taken) => taken.merge(more),
+            None => taken = Some(more),
+        }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), taken))
 }
 
 /// Sends a response piece by piece, as its body (an event stream, for one) yields them.
