@@ -68,7 +68,9 @@ fn web(scope: &Scope, listen: SocketAddr, title: &'static str) -> io::Result<Soc
         let router = router.clone();
         async move {
             let service = TowerToHyperService::new(router);
-            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // half-closed clients get their answer: `printf .. | ztsa stdio wiki` ends its side before it reads
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let connection = http.half_close(true).serve_connection(TokioIo::new(stream), service);
             // a client that goes away ends its connection
             let _ = connection.await;
         }
