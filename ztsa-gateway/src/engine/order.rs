@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
 use ztsa_proto::name::{AppName, DeviceId, SessionId, UserId};
-use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::problem::{self, Problem, Retry};
 use ztsa_proto::session::SessionInfo;
 use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::WhyResponse;
@@ -131,7 +131,14 @@ impl Engine {
         for subject in self.subjects(selector) {
             self.inner.store.revoke(subject, now, reason);
         }
-        let problem = Arc::new(problem::new("session.revoked").with_detail(reason));
+        let mut problem = problem::new("session.revoked").with_detail(reason);
+        if matches!(selector, Selector::App(_) | Selector::Grant(_) | Selector::Ticket(_)) {
+            // the session stays: signing in again would change nothing
+            problem = problem
+                .with_remedy("Connect again; if you do not know why it was ended, ask your administrator.")
+                .with_retry(Retry::After { seconds: None });
+        }
+        let problem = Arc::new(problem);
         self.noted(Activity::Revoke, None, None, format!("{selector}: {reason}"));
         self.end(selector, &problem)
     }

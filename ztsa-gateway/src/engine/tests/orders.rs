@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use ztsa_proto::problem::Retry;
+
 use super::World;
 use super::world::{PEER, thumbprint};
 use crate::engine::{OrderError, Revoked};
@@ -44,7 +46,11 @@ fn revoking_an_app_ends_its_tunnels_and_leaves_the_sessions() {
     let revoked = world.engine.revoke(&Selector::App("db".parse().unwrap()), "maintenance");
     assert_eq!(revoked, Revoked { sessions: 0, tunnels: 1, tickets: 0 });
     assert_eq!(wiki.tunnel().access(), Access::Open);
-    assert_ne!(db.tunnel().access(), Access::Open);
+    let Access::Ended(problem) = db.tunnel().access() else { panic!("still open") };
+    assert_eq!(problem.detail, "maintenance");
+    let remedy = problem.remedy.clone().unwrap_or_default();
+    assert!(!remedy.contains("login"), "signing in again would change nothing: {remedy}");
+    assert_eq!(problem.retry, Retry::After { seconds: None });
     assert!(world.open(&alice, "db").is_ok());
 }
 
