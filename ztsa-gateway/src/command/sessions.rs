@@ -58,8 +58,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             let request = Request::SessionsRevoke { user: person.or(user), session, device, app, all, reason };
             args.socket.show(&request, |answer| {
                 let tunnels = tunnel_count(count(answer, "tunnels"));
-                let sessions = count(answer, "sessions");
-                line(&format!("revoked {}: {sessions} live sessions, {tunnels} ended", text(answer, "revoked")))
+                let sessions = match count(answer, "sessions") {
+                    1 => "1 session".to_owned(),
+                    sessions => format!("{sessions} sessions"),
+                };
+                line(&format!("revoked {}: {sessions} and {tunnels} ended", text(answer, "revoked")))
             })
         }
     }

@@ -109,6 +109,7 @@ pub(super) fn loaded(audit: &Audit, now: UnixTime, policies: &Policies) {
         tracing::warn!("there is no policy, so every app is denied to everybody");
     }
     let message = format!("{} policies loaded", policies.len());
+    tracing::info!("{message}");
     audit.record(Record { message: Some(message), ..Record::new(now, Activity::Policy, Outcome::Success) });
 }
 
