@@ -270,7 +270,11 @@ fn origin(url: &str) -> String {
 }
 
 fn host(url: &str) -> String {
-    Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
+    let named = Url::parse(url).ok().and_then(|url| {
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    });
+    named.unwrap_or_else(|| url.to_owned())
 }
 
 #[cfg(test)]

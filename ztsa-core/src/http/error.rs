@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use rustls::CertificateError;
 use ztsa_proto::{jws::SignError, problem::Retry};
 
 use super::{BODY_LIMIT, Seen};
@@ -103,7 +104,7 @@ impl HttpError {
         match self {
             Self::Setup { .. } => "check --ca-file and the proxy settings".to_owned(),
             Self::Address { .. } => "check the URL".to_owned(),
-            Self::Unreachable { .. } => "check the network, the name and HTTPS_PROXY".to_owned(),
+            Self::Unreachable { .. } => "check the address, the network and HTTPS_PROXY, and that something runs there".to_owned(),
             Self::Tls { .. } => "if its certificate is from an authority of your own, or a company proxy inspects TLS, name that authority with --ca-file FILE; otherwise do not go on".to_owned(),
             Self::Timeout { .. } | Self::Broken { .. } => "try again; check the network if it happens again".to_owned(),
             Self::TooLarge { .. } => "check that the URL is the gateway's".to_owned(),
@@ -143,7 +144,8 @@ pub(super) fn chain(error: &dyn Error) -> String {
         last = cause.to_string();
         next = cause.source();
     }
-    last
+    // rustls sends people to its manual for programmers
+    if last.contains("close_notify") { "it was closed in the middle".to_owned() } else { last }
 }
 
 fn find_tls(error: &(dyn Error + 'static)) -> Option<String> {
@@ -160,8 +162,20 @@ fn find_tls(error: &(dyn Error + 'static)) -> Option<String> {
 /// `io::Error` hides the error that it wraps from `source()`.
 fn as_tls(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls.to_string());
+        return Some(tls_reason(tls));
     }
     let wrapped = error.downcast_ref::<std::io::Error>()?.get_ref()?;
     as_tls(wrapped)
+}
+
+/// What is wrong with a certificate, in words for the person who sees it or made it.
+fn tls_reason(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(wrong) = error else { return error.to_string() };
+    match wrong {
+        CertificateError::UnknownIssuer => "its certificate is from an authority that is not trusted here".to_owned(),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is itself an authority (CA:TRUE); a gateway needs one that is not".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
