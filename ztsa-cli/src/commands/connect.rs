@@ -119,6 +119,10 @@ async fn ask(args: &cli::Connect, client: &Client) -> Result<AppList, Failure> {
     for name in &args.apps {
         // the gateway is asked even where the list says no: its answer is the decision, and stands in its audit log
         match client.grant(name, args.reason.as_deref()).await {
+            // who waits, waits for the app too: one connection to it is opened and closed again
+            Ok(_) if args.wait > 0 => {
+                client.connect(name.as_str()).await.map_err(|error| Failure::about(name.as_str(), error))?;
+            }
             Ok(_) => {}
             Err(ApiError::Denied(problem)) => {
                 let known = list.apps.iter().any(|app| app.name == *name);
