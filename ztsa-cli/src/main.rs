@@ -23,5 +23,6 @@ mod commands;
 mod run;
 
 fn main() -> ExitCode {
+    ztsa_net::memory::keep_buffers();
     run::run()
 }

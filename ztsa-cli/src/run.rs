@@ -57,11 +57,9 @@ fn prepared(cli: Cli, printer: &Printer, environment: Environment) -> Result<Don
     let settings = Settings::resolve(&cli.global, &environment)?;
     let flags = &cli.global;
     let printer = Printer::new(settings.color, flags.json, flags.quiet, flags.verbose, &environment);
-    // The commands that carry many tunnels use every core; the others start faster without more threads.
-    let mut builder = match &cli.command {
-        Command::Connect(_) | Command::Proxy(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
+    // One thread carries everything: on two threads a transfer spends a third of its time waking the other one
+    // (docs/reference/performance.md).
+    let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().map_err(|source| Failure::Io { what: "start".to_owned(), source })?;
     let context = Context { settings, printer, environment };
     let done = runtime.block_on(commands::run(cli.command, context));

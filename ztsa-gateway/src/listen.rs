@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use ztsa_net::accept::Listener;
+use ztsa_net::http2::TLS_BUFFER;
 use ztsa_net::task::Spawner;
 use ztsa_net::wide::Wide;
 
@@ -64,7 +65,8 @@ async fn handshake(
     from: SocketAddr,
 ) -> Option<(tokio_rustls::server::TlsStream<Wide<TcpStream>>, Peer)> {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(Wide::new(stream))).await {
-        Ok(Ok(stream)) => {
+        Ok(Ok(mut stream)) => {
+            stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Some((stream, Peer { address: from.ip().to_canonical(), http2 }))
         }

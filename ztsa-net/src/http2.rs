@@ -17,6 +17,8 @@ pub const FRAME_MAX: u32 = 65_536;
 pub const FRAME_PAYLOAD: usize = 65_536 - 9;
 /// Bytes of one tunnel that may wait to be sent.
 pub const SEND_BUFFER: usize = 4 * FRAME_PAYLOAD;
+/// Bytes that TLS may hold for the socket: with rustls' default of 64 KiB a full socket breaks frames into odd records.
+pub const TLS_BUFFER: usize = 4 * FRAME_MAX as usize;
 /// Streams that a gateway allows on one connection; a client opens another connection beyond.
 pub const STREAMS_MAX: u32 = 4096;
 /// Largest header list that is accepted, in bytes.

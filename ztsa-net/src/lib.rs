@@ -1,8 +1,10 @@
 //! What both ends of ztsa do with sockets.
 //!
-//! Modules, each naming only those above it: [`task`] (who owns what runs), [`clock`], [`tls`], [`accept`], [`wide`] (large reads under TLS),
-//! [`http2`] (settings and keep-alive), [`tunnel`] (capsules on an HTTP/2 stream), [`relay`] (local socket to tunnel
-//! and back).
+//! Modules, each naming only those above it: [`memory`] (what the allocator keeps), [`task`] (who owns what runs),
+//! [`clock`], [`tls`], [`accept`], [`wide`] (large reads under TLS), [`http2`] (settings and keep-alive), [`tunnel`]
+//! (capsules on an HTTP/2 stream), [`relay`] (local socket to tunnel and back), [`splice`] (the same without capsules).
+
+pub mod memory;
 
 pub mod task;
 

@@ -1,4 +1,4 @@
-//! TLS settings for both ends: TLS 1.3 and 1.2 by rustls on aws-lc-rs, named explicitly so that no process-wide
+//! TLS settings for both ends: TLS 1.3 (a client still speaks 1.2 to others) by rustls on aws-lc-rs, named explicitly so that no process-wide
 //! provider is needed or installed.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::TLS13;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
 
 /// Why TLS could not be set up.
@@ -90,7 +91,8 @@ pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>,
     Ok(Arc::new(config))
 }
 
-/// Builds a server's settings from a PEM certificate chain and key, accepting `alpn` in order of preference.
+/// Builds a server's settings from a PEM certificate chain and key, accepting `alpn` in order of preference: TLS 1.3
+/// and nothing older.
 ///
 /// # Errors
 /// [`TlsError`] when the certificate or key cannot be read, or do not fit each other.
@@ -103,7 +105,7 @@ pub fn server_config(certificates: &[u8], key: &[u8], alpn: &[&[u8]]) -> Result<
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Key(error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();

@@ -78,7 +78,8 @@ async fn establish(
         }
         first => first,
     };
-    let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+    let mut stream = stream.map_err(|error| unreachable(error.to_string()))?;
+    stream.get_mut().1.set_buffer_limit(Some(http2::TLS_BUFFER));
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(not_a_tunnel("it does not speak HTTP/2"));
     }
