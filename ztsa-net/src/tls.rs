@@ -1,5 +1,5 @@
-//! TLS settings for both ends: TLS 1.3 (a client still speaks 1.2 to others) by rustls on aws-lc-rs, named explicitly so that no process-wide
-//! provider is needed or installed.
+//! TLS settings for both ends: TLS 1.3 (a client still speaks 1.2 to others) by rustls on aws-lc-rs, named explicitly so
+//! that no process-wide provider is needed or installed.
 
 use std::sync::Arc;
 
@@ -141,5 +141,24 @@ mod tests {
     fn aes_128_comes_first() {
         let suites = provider().cipher_suites.clone();
         assert_eq!(suites[0].suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
+    }
+
+    #[test]
+    fn a_server_speaks_nothing_older_than_tls_1_3() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let greeted = |version: &'static rustls::SupportedProtocolVersion| {
+            let client = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+            let client = client.with_root_certificates(Roots::mozilla().store).with_no_client_auth();
+            let mut client = rustls::ClientConnection::new(client.into(), "localhost".try_into().unwrap()).unwrap();
+            let server = server_config(pem.as_bytes(), key.as_bytes(), &[b"h2"]).unwrap();
+            let mut server = rustls::ServerConnection::new(server).unwrap();
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).unwrap();
+            server.read_tls(&mut hello.as_slice()).unwrap();
+            server.process_new_packets().map(|_| ())
+        };
+        assert_eq!(greeted(&TLS13), Ok(()));
+        assert!(matches!(greeted(&rustls::version::TLS12), Err(rustls::Error::PeerIncompatible(_))));
     }
 }
