@@ -85,7 +85,6 @@ fn port(listen: Listen) -> u16 {
 async fn open(args: &cli::Connect, context: &Context) -> Result<Ready, Failure> {
     let started = Instant::now();
     let client = context.signed_in().await?;
-    let events = client.events();
     let list = loop {
         let asked = {
             let _shown = context.printer.spinner("asking the gateway");
@@ -99,6 +98,8 @@ async fn open(args: &cli::Connect, context: &Context) -> Result<Ready, Failure> 
             Err(failure) => return Err(failure),
         }
     };
+    // from here on: what was refused while it waited is no news when it has worked
+    let events = client.events();
     let mut open = Vec::new();
     for name in &args.apps {
         let Some(app) = list.apps.iter().find(|app| app.name == *name) else { continue };
