@@ -43,14 +43,16 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
         (Err(failure), None) => return Err(failure),
     };
     if printer.json() {
-        printer.json_value(&json!({
+        let shown = json!({
             "signed_in": true,
             "session": session,
             "store": known.store.to_string(),
             "notes": known.notes,
             "clock_offset": known.clock_offset,
             "settings": settings_json(&context.settings),
-        }))?;
+        });
+        // whoever watches reads lines: the events that follow are one each
+        if args.watch { printer.json_line(&shown)? } else { printer.json_value(&shown)? }
     } else {
         let style = printer.out_style();
         printer.data(&draw_session(&session, &known.store.to_string(), client.now(), style))?;
