@@ -1,7 +1,7 @@
 //! The public door: TCP, TLS, and what a stranger may cost before the handshake is done.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub async fn run(listener: Listener, tls: Arc<ServerConfig>, server: Server, lim
             () = &mut ending => return,
             accepted = listener.accept() => accepted,
         };
-        let Some(place) = handshakes.enter(from.ip(), limit) else {
+        let Some(place) = handshakes.enter(line(from.ip()), limit) else {
             tracing::debug!(%from, "too many handshakes of this address at once");
             continue;
         };
@@ -78,6 +78,14 @@ async fn handshake(
             tracing::debug!(%from, "no TLS handshake in time");
             None
         }
+    }
+}
+
+/// What one subscriber has: an IPv4 address, or the 64-bit prefix of an IPv6 address, behind which they choose freely.
+fn line(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -120,5 +128,17 @@ mod tests {
         drop(places);
         assert!(handshakes.enter(one, 2).is_some());
         assert!(handshakes.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_subscriber_is_one_however_many_addresses_they_have() {
+        for (address, counted) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ] {
+            assert_eq!(line(address.parse().unwrap()), counted.parse::<IpAddr>().unwrap(), "{address}");
+        }
     }
 }
