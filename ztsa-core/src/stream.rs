@@ -130,7 +130,7 @@ impl AsyncWrite for Stream {
         if let Poll::Ready(error) = this.send.poll_reset(context) {
             return Poll::Ready(Err(this.failed(error)));
         }
-        let room = ready!(this.send.poll_room(context)).map_err(|error| this.failed(error))?;
+        let room = ready!(this.send.poll_room(bytes.len(), context)).map_err(|error| this.failed(error))?;
         let length = bytes.len().min(room).min(PAYLOAD_MAX);
         let mut buffer = BytesMut::with_capacity(HEADROOM + length);
         buffer.resize(HEADROOM, 0);

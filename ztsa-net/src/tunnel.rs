@@ -74,10 +74,13 @@ impl TunnelSend {
 
     /// Waits until bytes may be sent and returns how many ([`PAYLOAD_MAX`] at most).
     ///
+    /// Credit for `want` bytes is set aside until they are sent, so a silent tunnel should want little: a peer that gives
+    /// its connection little credit would have none left for other tunnels.
+    ///
     /// # Errors
     /// [`TunnelError`] when the peer reset the tunnel or the connection ended.
-    pub fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, TunnelError>> {
-        self.stream.reserve_capacity(FRAME_PAYLOAD);
+    pub fn poll_room(&mut self, want: usize, context: &mut Context<'_>) -> Poll<Result<usize, TunnelError>> {
+        self.stream.reserve_capacity(want.saturating_add(HEADROOM).min(FRAME_PAYLOAD));
         loop {
             let capacity = self.stream.capacity();
             if capacity > HEADROOM {
@@ -99,7 +102,7 @@ impl TunnelSend {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn room(&mut self) -> Result<usize, TunnelError> {
-        std::future::poll_fn(|context| self.poll_room(context)).await
+        std::future::poll_fn(|context| self.poll_room(PAYLOAD_MAX, context)).await
     }
 
     /// Sends bytes: `buffer` holds [`HEADROOM`] bytes to be overwritten, then at most what [`TunnelSend::room`] said.

@@ -15,7 +15,7 @@ use crate::listener::event::{Event, Reporter};
 
 /// The longest sleep, so that a machine that slept meanwhile is noticed soon.
 const TICK: Duration = Duration::from_secs(15);
-/// How often is looked whether a person has signed in.
+/// How soon is looked whether a person has signed in; ever more rarely later.
 const LOGIN_TICK: Duration = Duration::from_secs(5);
 /// The first and the longest pause before the gateway is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
@@ -191,10 +191,11 @@ impl Backoff {
         pause
     }
 
-    /// A person who has to sign in is looked for steadily; everything else is tried ever more rarely.
+    /// Everything is tried ever more rarely; a person who has to sign in is not looked for more often than each
+    /// [`LOGIN_TICK`].
     fn after(&mut self, problem: &Problem) -> Duration {
         match problem.retry {
-            Retry::AfterLogin | Retry::AfterStepUp => LOGIN_TICK,
+            Retry::AfterLogin | Retry::AfterStepUp => self.next().max(LOGIN_TICK),
             Retry::After { seconds: Some(seconds) } => Duration::from_secs(seconds.clamp(1, 60)),
             Retry::After { seconds: None } | Retry::Never => self.next(),
         }
@@ -213,7 +214,8 @@ mod tests {
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
         let busy = problem::new("gateway.unavailable").with_retry(Retry::After { seconds: Some(7) });
         assert_eq!(backoff.after(&busy), Duration::from_secs(7));
-        assert_eq!(backoff.after(&problem::new("auth.required")), LOGIN_TICK);
+        assert_eq!(backoff.after(&problem::new("auth.required")), BACKOFF.1);
+        assert_eq!(Backoff::default().after(&problem::new("auth.required")), LOGIN_TICK);
     }
 
     #[test]

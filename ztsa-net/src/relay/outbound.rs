@@ -58,7 +58,7 @@ fn poll_step<R: AsyncRead + Unpin>(
     if let Poll::Ready(error) = send.poll_reset(context) {
         return Poll::Ready(Err(End::Tunnel(error)));
     }
-    let room = ready!(send.poll_room(context)).map_err(End::Tunnel)?;
+    let room = ready!(send.poll_room(*size, context)).map_err(End::Tunnel)?;
     let limit = room.min(*size);
     let buffer = ready!(poll_read(reader, limit, context)).map_err(End::Local)?;
     let length = buffer.len().saturating_sub(HEADROOM);
