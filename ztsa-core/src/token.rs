@@ -245,15 +245,26 @@ impl Tokens {
         self.establish(credentials, previous.as_deref()).await
     }
 
-    /// Exchanges credentials for a session, refreshing them before when they are about to end, or after when the
-    /// gateway finds that they have. The caller holds the lock.
+    /// Exchanges kept credentials for a session, refreshing them before when they are about to end. The caller holds
+    /// the lock.
     async fn establish(
         &self,
         credentials: Credentials,
         previous: Option<&SessionToken>,
     ) -> Result<Arc<SessionToken>, TokenError> {
+        let (credentials, fresh) = refresh::when_due(self, credentials).await?;
+        self.begin(credentials, fresh, previous).await
+    }
+
+    /// Exchanges credentials for a session; refreshes them once when the gateway finds that they have ended, unless
+    /// they are `fresh`. The caller holds the lock.
+    async fn begin(
+        &self,
+        mut credentials: Credentials,
+        mut fresh: bool,
+        previous: Option<&SessionToken>,
+    ) -> Result<Arc<SessionToken>, TokenError> {
         let metadata = self.metadata().await?;
-        let (mut credentials, mut fresh) = refresh::when_due(self, credentials, previous.is_some()).await?;
         loop {
             match exchange::exchange(self, &metadata, &credentials, previous).await {
                 Ok(session) => {

@@ -12,21 +12,13 @@ use crate::{
     store::Record,
 };
 
-/// An access token this close to its end is refreshed before a session is renewed with it.
+/// An access token this close to its end is refreshed before it is used.
 const NEAR: Duration = Duration::from_secs(60);
 
 /// Refreshes when the access token is about to end; says whether it did. The caller holds the lock.
-///
-/// The first exchange after a sign-in takes the tokens as they came, however short they last: an ID token vouches for
-/// the access token that came with it, and few issuers send another one with a refresh.
-pub(super) async fn when_due(
-    tokens: &Tokens,
-    credentials: Credentials,
-    renewing: bool,
-) -> Result<(Credentials, bool), TokenError> {
+pub(super) async fn when_due(tokens: &Tokens, credentials: Credentials) -> Result<(Credentials, bool), TokenError> {
     let time = tokens.http().now(&credentials.token_endpoint);
-    let margin = if renewing { NEAR } else { Duration::ZERO };
-    if time.plus(margin) < credentials.expires_at {
+    if time.plus(NEAR) < credentials.expires_at {
         return Ok((credentials, false));
     }
     let good = time < credentials.expires_at;

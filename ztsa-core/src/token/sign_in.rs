@@ -65,7 +65,9 @@ impl Tokens {
         self.inner.cache.store_metadata(&metadata, self.inner.config.clock.now());
         *self.inner.metadata.lock().await = Some((Arc::new(metadata), Instant::now()));
         *self.current() = Current::default();
-        Ok(self.establish(credentials, None).await?)
+        // as they came, however short they last: the ID token vouches for the access token that came with it, and few
+        // issuers send another one with a refresh
+        Ok(self.begin(credentials, false, None).await?)
     }
 
     /// Signs out: revokes at the issuer (RFC 7009), ends the session at the gateway, and removes the credentials. The
