@@ -52,7 +52,8 @@ impl Engine {
     ) -> Result<GrantResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
-        let app = self.named(&request.app)?;
+        let unknown = |problem| self.not_found(Activity::Grant, &session, peer, request.app.as_str(), problem);
+        let app = self.named(&request.app).map_err(unknown)?;
         let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
         let full = full
             .then(|| Box::new(problem::new("gateway.limit").with_detail("this session has as many grants as it may")));

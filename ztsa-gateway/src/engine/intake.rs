@@ -1,13 +1,16 @@
 //! What the enforcement point hears and the engine must know: posture reports and failed sign-ins.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::Report;
+use ztsa_proto::problem::Problem;
 
 use super::Engine;
+use super::record::actor;
 use crate::audit::{Activity, Outcome, Record};
-use crate::authn::AuthnError;
+use crate::authn::{AuthnError, Session};
 use crate::lease::Selector;
 
 impl Engine {
@@ -18,6 +21,26 @@ impl Engine {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
         }
         self.reevaluate(&Selector::Device(device.clone()));
+    }
+
+    /// Records that somebody asked for what is no app, and gives the answer back: whoever tries names leaves a trace.
+    pub fn not_found(
+        &self,
+        activity: Activity,
+        session: &Session,
+        peer: IpAddr,
+        asked: &str,
+        problem: Arc<Problem>,
+    ) -> Arc<Problem> {
+        self.inner.audit.record(Record {
+            actor: Some(actor(session)),
+            peer: Some(peer),
+            code: Some(problem.code.clone()),
+            message: Some(format!("asked for {asked}, which is no app here")),
+            decision: problem.decision.clone(),
+            ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
+        });
+        problem
     }
 
     /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.

@@ -66,7 +66,8 @@ impl Engine {
     ) -> Result<TicketResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
-        let app = self.named(&request.app)?;
+        let unknown = |problem| self.not_found(Activity::Ticket, &session, peer, request.app.as_str(), problem);
+        let app = self.named(&request.app).map_err(unknown)?;
         let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None)?;
         let lasts = request.for_seconds.map(Duration::from_secs);
         let minted = self.inner.tickets.mint(&session, &app.name, lasts, request.uses, now);

@@ -130,7 +130,7 @@ fn about(tunnel: &Tunnel, record: Record) -> Record {
     }
 }
 
-fn actor(session: &Session) -> Actor {
+pub(super) fn actor(session: &Session) -> Actor {
     Actor {
         user: Some(session.identity.user.clone()),
         name: session.identity.name.clone(),

@@ -19,6 +19,7 @@ use ztsa_proto::{capsule, problem, template};
 
 use super::answer::Refused;
 use super::{Metered, Parts, ending};
+use crate::audit::Activity;
 use crate::authn;
 use crate::config::App;
 use crate::dial;
@@ -91,7 +92,9 @@ async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpSt
     })?;
     // before the app is looked for: a malformed grant must not tell an app that is hidden from one that is not there
     let grant = grant(head)?;
-    let app = parts.engine.find(&to.host, to.port).map_err(Refused::new)?;
+    let app = parts.engine.find(&to.host, to.port).map_err(|problem| {
+        Refused::new(parts.engine.not_found(Activity::Connect, &session, peer, &to.to_string(), problem))
+    })?;
     let lease =
         parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
     let stream = dial(&lease, &app).await?;

@@ -126,6 +126,16 @@ fn a_blocked_device_opens_nothing_and_a_draining_gateway_neither() {
 }
 
 #[tokio::test]
+async fn who_asks_for_what_is_no_app_leaves_a_trace() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let told = world.engine.grant(&alice, &grant("treasury"), PEER).unwrap_err().decision.clone().unwrap();
+    let text: Vec<String> = world.log().await.iter().map(ToString::to_string).collect();
+    let line = text.iter().find(|line| line.contains("treasury")).expect("a line about the app that was asked for");
+    assert!(["alice", "app.unknown", &told].iter().all(|part| line.contains(part)), "{line}");
+}
+
+#[tokio::test]
 async fn every_decision_and_every_end_is_in_the_audit_log() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
