@@ -230,19 +230,16 @@ fn a_tunnel_opened_while_things_change_is_never_left_behind() {
 }
 
 #[test]
-fn ending_one_person_of_thousands_is_quick() {
+fn ending_one_person_of_thousands_touches_nobody_else() {
     let world = World::new();
     let bob = world.session("bob", &["dev"], "desktop");
     let many: Vec<Lease> = (0..5_000).map(|_| world.open(&bob, "wiki").unwrap()).collect();
     let alice = world.session("alice", &["dev"], "laptop");
     let hers = world.open(&alice, "wiki").unwrap();
-    let before = std::time::Instant::now();
-    world.engine.risk_set(&about(&alice), 90, "now", None);
-    let took = before.elapsed();
+    let changed = world.engine.risk_set(&about(&alice), 90, "now", None);
+    assert_eq!(changed.ended, 1);
     assert_eq!(state(&hers), "ended risk.user");
     assert!(many.iter().all(|lease| state(lease) == "open"));
-    // a debug build on a busy machine; a release build takes well under a millisecond
-    assert!(took < Duration::from_millis(100), "{took:?}");
     assert_eq!(world.engine.leases().count(&Selector::All), 5_001);
 }
 
