@@ -57,7 +57,7 @@ fn prepared(cli: Cli, printer: &Printer, environment: Environment) -> Result<Don
     let settings = Settings::resolve(&cli.global, &environment)?;
     let flags = &cli.global;
     let printer = Printer::new(settings.color, flags.json, flags.quiet, flags.verbose, &environment);
-    // One thread carries everything: on two threads a transfer spends a third of its time waking the other one
+    // One thread carries everything, so that no tunnel wakes another thread for its bytes
     // (docs/reference/performance.md).
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().map_err(|source| Failure::Io { what: "start".to_owned(), source })?;

@@ -7,7 +7,7 @@ const BLOCK: usize = 4 * 1024 * 1024;
 ///
 /// A bulk transfer allocates and frees 64 KiB buffers by the thousand. glibc returns free memory at the top of its heap
 /// to the kernel beyond 128 KiB, so that the same pages are faulted in again for each frame: about ten faults for 64 KiB,
-/// a fifth of the CPU time of a transfer. Its thresholds follow the largest block that was mapped and freed, which this
+/// a quarter of the receiver's CPU time. Its thresholds follow the largest block that was mapped and freed, which this
 /// does once (mallopt(3), `M_TRIM_THRESHOLD`). Other allocators do not mind. Programs call it first thing in `main`.
 pub fn keep_buffers() {
     drop(std::hint::black_box(vec![0_u8; BLOCK]));
