@@ -39,6 +39,9 @@ pub struct IssuerMetadata {
     /// Whether the browser flow's answer names the issuer (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+    /// The values of `prompt` that the issuer knows (Initiating User Registration 1.0); empty when it does not say.
+    #[serde(default)]
+    pub prompt_values_supported: Vec<String>,
     /// The flows that the issuer offers; `None` when it does not say.
     #[serde(default)]
     pub grant_types_supported: Option<Vec<String>>,

@@ -99,6 +99,11 @@ impl Http {
         })
     }
 
+    /// The clock of this machine.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
     /// The time at a URL's origin: our clock, corrected by what its `Date` headers said when that is more than 30 s off.
     pub fn now(&self, url: &str) -> UnixTime {
         let now = self.inner.clock.now();

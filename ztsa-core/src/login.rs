@@ -50,8 +50,44 @@ pub struct IssuerTokens {
     pub expires_at: UnixTime,
     /// The refresh token.
     pub refresh_token: Option<Secret<String>>,
+    /// When the refresh token ends, by the issuer's clock, where the issuer says so.
+    pub refresh_ends: Option<UnixTime>,
     /// The ID token.
     pub id_token: Option<Secret<String>>,
+}
+
+/// How strong and how fresh a sign-in has to be (RFC 9470).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// The strengths that would do, the best first, with spaces between (`acr_values`).
+    pub acr_values: Option<String>,
+    /// How many seconds ago the person may have signed in at most (`max_age`).
+    pub max_age: Option<u64>,
+    /// Whether the person has to sign in now, whoever the issuer still knows.
+    pub fresh: bool,
+}
+
+impl Demand {
+    /// Whether nothing is demanded.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The parameters of the request; `prompt` only where the issuer says that it knows it, because others refuse what
+    /// they do not know.
+    fn parameters(&self, metadata: &IssuerMetadata) -> Vec<(&'static str, String)> {
+        let mut parameters = Vec::new();
+        if let Some(values) = &self.acr_values {
+            parameters.push(("acr_values", values.clone()));
+        }
+        let max_age = if self.fresh { Some(0) } else { self.max_age };
+        parameters.extend(max_age.map(|seconds| ("max_age", seconds.to_string())));
+        let known = metadata.prompt_values_supported.iter().any(|value| value == "login");
+        if known && (self.fresh || self.max_age == Some(0)) {
+            parameters.push(("prompt", "login".to_owned()));
+        }
+        parameters
+    }
 }
 
 /// The issuer that a sign-in is at.

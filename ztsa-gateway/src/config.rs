@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use url::Url;
 use ztsa_proto::app::Kind;
+use ztsa_proto::metadata::RedirectHost;
 use ztsa_proto::name::{AppName, HostName};
 
 pub use error::ConfigError;
@@ -120,6 +121,8 @@ pub struct Issuer {
     /// # Defaults
     /// `true`.
     pub browser_flow: bool,
+    /// The host that browsers come back to, where the issuer takes another than the loopback address.
+    pub redirect_host: Option<RedirectHost>,
     /// Extra roots, PEM, for an issuer behind a private CA.
     pub ca_file: Option<PathBuf>,
 }

@@ -20,6 +20,7 @@ pub fn document(config: &Config) -> ResourceMetadata {
         resource: issuer.resource.clone(),
         device_flow: issuer.device_flow,
         browser_flow: issuer.browser_flow,
+        redirect_host: issuer.redirect_host,
     });
     ResourceMetadata {
         resource_name: config.public_url.host_str().map(str::to_owned),

@@ -80,6 +80,30 @@ pub struct IssuerInfo {
     /// Whether the browser flow may be used.
     #[serde(default)]
     pub browser_flow: bool,
+    /// The host that the browser comes back to, where the issuer takes another than the loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_host: Option<RedirectHost>,
+}
+
+/// Says what stands for this machine in a redirect URI.
+///
+/// # Security
+/// Nothing else can be said: the browser brings the authorization code there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RedirectHost {
+    /// `localhost`, as Entra ID wants it (RFC 8252 section 8.3 would rather have the address).
+    #[serde(rename = "localhost")]
+    Localhost,
+}
+
+impl RedirectHost {
+    /// Gives the text of the URI.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Localhost => "localhost",
+        }
+    }
 }
 
 impl ResourceMetadata {

@@ -101,6 +101,7 @@ fn login(error: &LoginError) -> u8 {
         LoginError::FlowRefused { .. }
         | LoginError::Denied { .. }
         | LoginError::Expired { .. }
+        | LoginError::CodeOver { .. }
         | LoginError::AnswerLost(_)
         | LoginError::Refused { .. }
         | LoginError::NoCallback { .. } => LOGIN,

@@ -6,8 +6,8 @@ use oauth2::DeviceCodeErrorResponseType as Code;
 use serde::{Deserialize, Deserializer, de};
 use ztsa_proto::{secret::Secret, text::printable, time::UnixTime};
 
-use super::IssuerTokens;
-use crate::http::Response;
+use super::{Flow, IssuerTokens};
+use crate::http::{HttpError, Response};
 
 /// How long an access token is taken to live when the issuer does not say (RFC 6749 5.1 makes it optional).
 const DEFAULT_LIFETIME: u64 = 300;
@@ -38,11 +38,8 @@ impl Refusal {
     }
 
     /// Whether the organisation forbids this flow, rather than the person or the code being wrong.
-    pub(crate) fn is_policy(&self) -> bool {
-        const BLOCKED: [&str; 4] = ["AADSTS53003", "AADSTS530032", "AADSTS530033", "AADSTS50105"];
-        let text = self.description.as_deref().unwrap_or_default();
-        let blocked = BLOCKED.iter().any(|code| text.contains(code));
-        blocked || matches!(self.code.as_ref(), "unauthorized_client" | "unsupported_grant_type")
+    pub(crate) fn is_policy(&self, flow: Flow) -> bool {
+        is_policy(flow, self.code.as_ref(), self.description.as_deref().unwrap_or_default())
     }
 
     #[cfg(test)]
@@ -50,6 +47,30 @@ impl Refusal {
         let code = serde_json::from_value(serde_json::json!(code)).unwrap();
         Self { code, description: description.map(str::to_owned) }
     }
+}
+
+/// Entra ID's numbers for a flow that the organisation has blocked by Conditional Access.
+const BLOCKED: [&str; 5] = ["AADSTS53003", "AADSTS530032", "AADSTS530033", "AADSTS530034", "AADSTS530035"];
+/// Entra ID's numbers for a device that policy wants to know, which the device flow can never show (53000 to 53002), and
+/// for a client that may not sign in without a secret there (7000218).
+const BLOCKED_DEVICE: [&str; 4] = ["AADSTS53000", "AADSTS53001", "AADSTS53002", "AADSTS7000218"];
+
+/// Whether an error says that the organisation forbids this flow.
+pub(super) fn is_policy(flow: Flow, code: &str, text: &str) -> bool {
+    let device: &[&str] = if flow == Flow::Device { &BLOCKED_DEVICE } else { &[] };
+    let named = |number: &&str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == *number);
+    BLOCKED.iter().chain(device).any(named)
+        || matches!(code, "unauthorized_client" | "unsupported_grant_type" | "unsupported_response_type")
+}
+
+/// Whether a body ends in the middle: an empty one, or the beginning of JSON.
+pub(super) fn is_cut(body: &[u8]) -> bool {
+    serde_json::from_slice::<de::IgnoredAny>(body).is_err_and(|error| error.is_eof())
+}
+
+/// Says that an answer was cut.
+pub(super) fn cut(response: &Response) -> HttpError {
+    HttpError::Broken { host: response.host.clone(), reason: "it ends in the middle".to_owned() }
 }
 
 /// Reads tokens; `now` is the time by the issuer's clock.
@@ -66,6 +87,9 @@ pub(crate) fn read_tokens(body: &[u8], now: UnixTime) -> Result<IssuerTokens, St
         expires_in: Option<u64>,
         #[serde(default)]
         refresh_token: Option<Secret<String>>,
+        /// Not of any standard: Keycloak writes it, and others the alias.
+        #[serde(default, alias = "refresh_token_expires_in", deserialize_with = "seconds")]
+        refresh_expires_in: Option<u64>,
         #[serde(default)]
         id_token: Option<Secret<String>>,
     }
@@ -85,6 +109,8 @@ pub(crate) fn read_tokens(body: &[u8], now: UnixTime) -> Result<IssuerTokens, St
         bound,
         expires_at: now.plus(lifetime),
         refresh_token: some(raw.refresh_token),
+        // Keycloak writes 0 for one that does not end by itself
+        refresh_ends: raw.refresh_expires_in.filter(|seconds| *seconds > 0).map(|s| now.plus(Duration::from_secs(s))),
         id_token: some(raw.id_token),
     })
 }
@@ -126,11 +152,15 @@ mod tests {
             (r#"{"access_token":"a","token_type":"dpop","expires_in":"60"}"#, true, 1060),
             (r#"{"access_token":"a","token_type":"DPoP","expires_in":60.0}"#, true, 1060),
             (r#"{"access_token":"a"}"#, false, 1300),
-            (r#"{"access_token":"a","expires_in":null,"refresh_token":""}"#, false, 1300),
+            (r#"{"access_token":"a","expires_in":null,"refresh_token":"","refresh_expires_in":0}"#, false, 1300),
         ] {
             let tokens = read_tokens(body.as_bytes(), now).unwrap();
             assert_eq!((tokens.bound, tokens.expires_at.0), (bound, expires), "{body}");
-            assert!(tokens.refresh_token.is_none());
+            assert!(tokens.refresh_token.is_none() && tokens.refresh_ends.is_none());
+        }
+        for name in ["refresh_expires_in", "refresh_token_expires_in"] {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"r","{name}":1800}}"#);
+            assert_eq!(read_tokens(body.as_bytes(), now).unwrap().refresh_ends, Some(UnixTime(2800)));
         }
         for body in [
             "",
@@ -145,14 +175,39 @@ mod tests {
 
     #[test]
     fn a_blocked_flow_is_told_from_a_denied_person() {
-        for (code, text, policy) in [
-            ("unauthorized_client", None, true),
-            ("unsupported_grant_type", None, true),
-            ("access_denied", Some("AADSTS53003: Access has been blocked by Conditional Access policies."), true),
-            ("access_denied", Some("the user said no"), false),
-            ("invalid_grant", None, false),
+        // what Entra ID writes when a device must be known: nothing that a code on another device can show
+        let unknown = Some("AADSTS53000: Device is not in required device state: compliant.");
+        for (code, text, device, browser) in [
+            ("unauthorized_client", None, true, true),
+            ("unsupported_grant_type", None, true, true),
+            ("access_denied", Some("AADSTS53003: Access has been blocked by Conditional Access policies."), true, true),
+            ("invalid_grant", Some("AADSTS530032: blocked by security defaults"), true, true),
+            ("interaction_required", unknown, true, false),
+            ("access_denied", Some("AADSTS50105: not assigned to a role for the application"), false, false),
+            ("access_denied", Some("the user said no"), false, false),
+            ("invalid_grant", None, false, false),
         ] {
-            assert_eq!(Refusal::new(code, text).is_policy(), policy, "{code}");
+            let refusal = Refusal::new(code, text);
+            assert_eq!(
+                (refusal.is_policy(Flow::Device), refusal.is_policy(Flow::Browser)),
+                (device, browser),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_answer_is_told_from_a_wrong_one() {
+        for (body, cut) in [
+            ("", true),
+            (r#"{"access_token":"a","expi"#, true),
+            ("{", true),
+            ("{}", false),
+            ("<html>", false),
+            ("hello", false),
+            (r#"{"access_token":"a"}"#, false),
+        ] {
+            assert_eq!(is_cut(body.as_bytes()), cut, "{body}");
         }
     }
 

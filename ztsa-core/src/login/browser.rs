@@ -8,12 +8,13 @@ use serde::Deserialize;
 use url::Url;
 use ztsa_proto::{
     jws::{Signer, random_id},
+    metadata::RedirectHost,
     secret::Secret,
 };
 
 use super::{
-    Flow, Issuer, IssuerTokens, LoginError,
-    answer::{Refusal, plain, read_tokens},
+    Demand, Flow, Issuer, IssuerTokens, LoginError,
+    answer::{Refusal, cut, is_cut, is_policy, plain, read_tokens},
     callback::{Arrival, Callback},
 };
 use crate::http::{Body, Http, HttpError, Request};
@@ -25,6 +26,7 @@ const WAIT: Duration = Duration::from_secs(300);
 pub struct BrowserFlow<'a> {
     on_url: Box<dyn FnMut(&str) + Send + 'a>,
     extra: Vec<(String, String)>,
+    demand: Demand,
     host: Option<String>,
     wait: Duration,
 }
@@ -41,17 +43,24 @@ impl<'a> BrowserFlow<'a> {
     /// # Defaults
     /// Waits five minutes; the redirect names the IP address that is listened on.
     pub fn new(on_url: impl FnMut(&str) + Send + 'a) -> Self {
-        Self { on_url: Box::new(on_url), extra: Vec::new(), host: None, wait: WAIT }
+        Self { on_url: Box::new(on_url), extra: Vec::new(), demand: Demand::default(), host: None, wait: WAIT }
     }
 
-    /// Adds a parameter to the authorization request, such as `acr_values`, `max_age` or `login_hint`.
+    /// Adds a parameter to the authorization request, such as `login_hint`.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.extra.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Uses another host name in the redirect, for issuers that only take `localhost`.
+    /// Asks for a stronger or fresher sign-in (RFC 9470).
+    #[must_use]
+    pub fn demand(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
+    }
+
+    /// Uses another host name in the redirect than the gateway says, for issuers that only take `localhost`.
     #[must_use]
     pub fn redirect_host(mut self, host: &str) -> Self {
         self.host = Some(host.to_owned());
@@ -73,9 +82,12 @@ impl<'a> BrowserFlow<'a> {
     ) -> Result<IssuerTokens, LoginError> {
         let missing = LoginError::FlowMissing { flow: Flow::Browser };
         let endpoint = issuer.metadata.authorization_endpoint.as_deref().ok_or(missing)?;
-        let callback = Callback::bind(self.host.as_deref()).await.map_err(LoginError::Listen)?;
+        let host = self.host.as_deref().or_else(|| issuer.info.redirect_host.map(RedirectHost::as_str));
+        let callback = Callback::bind(host).await.map_err(LoginError::Listen)?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let ask = Ask { state: random_id(), nonce: random_id(), challenge };
+        let asked = self.demand.parameters(&issuer.metadata);
+        self.extra.extend(asked.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let url = ask.url(endpoint, issuer, callback.redirect_uri(), &self.extra)?;
         (self.on_url)(url.as_str());
         let arrival = tokio::time::timeout(self.wait, callback.arrival(&ask.state));
@@ -133,10 +145,8 @@ fn judge(arrival: Arrival, issuer: &Issuer) -> Result<Secret<String>, LoginError
         let code = plain(&error);
         let said = if text.is_empty() { code.clone() } else { format!("{text} ({code})") };
         return Err(match code.as_str() {
+            code if is_policy(Flow::Browser, code, &text) => LoginError::FlowRefused { flow: Flow::Browser, said },
             "access_denied" => LoginError::Denied { said },
-            "unauthorized_client" | "unsupported_response_type" => {
-                LoginError::FlowRefused { flow: Flow::Browser, said }
-            }
             _ => LoginError::Refused { code, said },
         });
     }
@@ -171,13 +181,20 @@ async fn redeem(
     })?;
     if let Some(refusal) = Refusal::read(&response) {
         let said = refusal.said();
-        if refusal.is_policy() {
+        if refusal.is_policy(Flow::Browser) {
             return Err(LoginError::FlowRefused { flow: Flow::Browser, said });
         }
         return Err(LoginError::Refused { code: refusal.code.as_ref().to_owned(), said });
     }
     if !response.status.is_success() {
-        return Err(LoginError::Http(HttpError::Unexpected(response.seen())));
+        let seen = response.seen();
+        return Err(match seen.status {
+            400 | 401 | 403 | 404 => LoginError::FlowRefused { flow: Flow::Browser, said: seen.to_string() },
+            _ => LoginError::Http(HttpError::Unexpected(seen)),
+        });
+    }
+    if is_cut(&response.body) {
+        return Err(LoginError::AnswerLost(cut(&response)));
     }
     let tokens = read_tokens(&response.body, http.now(endpoint));
     let tokens = tokens.map_err(|reason| LoginError::Answer { reason: format!("{}; {reason}", response.seen()) })?;

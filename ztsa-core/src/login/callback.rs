@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -14,6 +14,8 @@ use tokio::{
 };
 use ztsa_proto::secret::Secret;
 
+use super::answer::plain;
+
 /// The longest request head that is read, in bytes.
 const HEAD: usize = 16 * 1024;
 /// How long a connection may take to send it. Browsers open connections ahead of need and leave them silent.
@@ -23,8 +25,9 @@ const CROWD: usize = 32;
 
 const DONE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Signed in</h1><p>Go back to the terminal; \
                     this page can be closed.</p>";
-const NOT_DONE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Not signed in</h1><p>The terminal says \
-                        why; this page can be closed.</p>";
+const NOT_DONE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Not signed in</h1><p>The sign-in page \
+                        refused: REASON</p><p>Go back to the terminal, which says what to do; this page can be \
+                        closed.</p>";
 const STRANGE: &str = "<!doctype html><meta charset=utf-8><title>ztsa</title><h1>Unknown request</h1><p>This page belongs \
                        to a sign-in that is not under way.</p>";
 
@@ -41,21 +44,27 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct Callback {
     listener: TcpListener,
+    /// The same port on the other family, where a name may lead to either.
+    other: Option<TcpListener>,
     authority: String,
     redirect: String,
 }
 
 impl Callback {
-    /// Binds 127.0.0.1, or ::1 where there is no IPv4.
+    /// Binds 127.0.0.1, or ::1 where there is no IPv4; with a host's name, both where that can be.
     pub(super) async fn bind(host: Option<&str>) -> io::Result<Self> {
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
             Ok(listener) => listener,
             Err(error) => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.map_err(|_| error)?,
         };
         let address = listener.local_addr()?;
+        let other = match host {
+            Some(_) if address.is_ipv4() => TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await.ok(),
+            _ => None,
+        };
         let authority = host.map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
         let redirect = format!("http://{authority}/callback");
-        Ok(Self { listener, authority, redirect })
+        Ok(Self { listener, other, authority, redirect })
     }
 
     pub(super) fn redirect_uri(&self) -> &str {
@@ -68,7 +77,7 @@ impl Callback {
         let mut guests = FuturesUnordered::new();
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if guests.len() < CROWD => match accepted {
+                accepted = self.accept(), if guests.len() < CROWD => match accepted {
                     Ok((stream, _)) => guests.push(self.serve(stream, state)),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
@@ -79,13 +88,25 @@ impl Callback {
         }
     }
 
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.other {
+            None => self.listener.accept().await,
+            Some(other) => tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                accepted = other.accept() => accepted,
+            },
+        }
+    }
+
     async fn serve(&self, mut stream: TcpStream, state: &str) -> Option<Arrival> {
         let head = timeout(PATIENCE, read_head(&mut stream)).await.ok()?.ok()??;
         let arrival = parse(&head, &self.authority, state);
         let (status, page) = match &arrival {
-            Some(arrival) if arrival.error.is_none() => ("200 OK", DONE),
-            Some(_) => ("200 OK", NOT_DONE),
-            None => ("404 Not Found", STRANGE),
+            Some(Arrival { error: Some(error), error_description, .. }) => {
+                ("200 OK", NOT_DONE.replace("REASON", &reason(error, error_description.as_deref())))
+            }
+            Some(_) => ("200 OK", DONE.to_owned()),
+            None => ("404 Not Found", STRANGE.to_owned()),
         };
         let answer = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
@@ -101,6 +122,15 @@ impl Callback {
         .await;
         arrival
     }
+}
+
+/// What the issuer said, as text of a page.
+fn reason(error: &str, description: Option<&str>) -> String {
+    let said = match description.map(plain).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{text} ({})", plain(error)),
+        None => plain(error),
+    };
+    said.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
@@ -173,6 +203,28 @@ mod tests {
             "GET http://evil/callback?code=abc&state=right HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n\r\n",
         ] {
             assert!(asked(request).is_none(), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_served_on_both_families() {
+        let callback = Callback::bind(Some("localhost")).await.unwrap();
+        let port = callback.listener.local_addr().unwrap().port();
+        assert_eq!(callback.redirect_uri(), format!("http://localhost:{port}/callback"));
+        let visit = |address: std::net::IpAddr| async move {
+            let mut stream = TcpStream::connect((address, port)).await.unwrap();
+            let ask = format!(
+                "GET /callback?error=a%3Cb%3E&error_description=no%20%26%20never&state=right HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+            );
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            let mut page = String::new();
+            stream.read_to_string(&mut page).await.unwrap();
+            page
+        };
+        for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+            let (arrival, page) = tokio::join!(callback.arrival("right"), visit(address));
+            assert_eq!(arrival.error.as_deref(), Some("a<b>"));
+            assert!(page.contains("Not signed in") && page.contains("no &amp; never (a&lt;b&gt;)"), "{page}");
         }
     }
 

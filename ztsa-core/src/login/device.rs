@@ -9,9 +9,9 @@ use url::Url;
 use ztsa_proto::jws::Signer;
 
 use super::{
-    Flow, Issuer, IssuerTokens, LoginError,
+    Demand, Flow, Issuer, IssuerTokens, LoginError,
     answer::{Refusal, plain, seconds},
-    poll::{Poll, Step, judge},
+    poll::{Elapsed, Poll, Step, judge},
 };
 use crate::http::{Body, Http, HttpError, Request, Response};
 
@@ -37,6 +37,7 @@ pub struct Prompt {
 /// Signs in by a code that is approved on any device.
 pub struct DeviceFlow<'a> {
     on_prompt: Box<dyn FnMut(Prompt) + Send + 'a>,
+    demand: Demand,
 }
 
 impl fmt::Debug for DeviceFlow<'_> {
@@ -48,7 +49,15 @@ impl fmt::Debug for DeviceFlow<'_> {
 impl<'a> DeviceFlow<'a> {
     /// Makes the flow; `on_prompt` shows the person where to go, before anything is waited for.
     pub fn new(on_prompt: impl FnMut(Prompt) + Send + 'a) -> Self {
-        Self { on_prompt: Box::new(on_prompt) }
+        Self { on_prompt: Box::new(on_prompt), demand: Demand::default() }
+    }
+
+    /// Asks for a stronger or fresher sign-in. No standard gives the device flow a way to ask, and many issuers ignore it:
+    /// what came of it shows in the gateway's next answer.
+    #[must_use]
+    pub fn demand(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
     }
 
     pub(super) async fn run(
@@ -57,8 +66,8 @@ impl<'a> DeviceFlow<'a> {
         issuer: &Issuer,
         key: &dyn Signer,
     ) -> Result<IssuerTokens, LoginError> {
-        let started = Instant::now();
-        let grant = begin(http, issuer, key).await?;
+        let (started, began) = (Instant::now(), http.clock().now());
+        let grant = begin(http, issuer, key, &self.demand).await?;
         let (prompt, code, interval) = grant.check()?;
         let lifetime = prompt.expires_in;
         (self.on_prompt)(prompt);
@@ -78,7 +87,8 @@ impl<'a> DeviceFlow<'a> {
             sleep(wait).await;
             let answer = http.send(&request).await;
             let outcome = judge(answer, http.now(&issuer.metadata.token_endpoint));
-            match poll.next(started.elapsed(), outcome) {
+            let elapsed = Elapsed { awake: started.elapsed(), wall: http.clock().now().since(began) };
+            match poll.next(elapsed, outcome) {
                 Step::Wait(next) => wait = next,
                 Step::Done(tokens) => return Ok(tokens),
                 Step::Fail(error) => return Err(error),
@@ -125,7 +135,7 @@ impl Grant {
     }
 }
 
-async fn begin(http: &Http, issuer: &Issuer, key: &dyn Signer) -> Result<Grant, LoginError> {
+async fn begin(http: &Http, issuer: &Issuer, key: &dyn Signer, demand: &Demand) -> Result<Grant, LoginError> {
     let missing = LoginError::FlowMissing { flow: Flow::Device };
     let endpoint = issuer.metadata.device_authorization_endpoint.as_deref().ok_or(missing)?;
     let scope = issuer.info.scopes.join(" ");
@@ -133,6 +143,8 @@ async fn begin(http: &Http, issuer: &Issuer, key: &dyn Signer) -> Result<Grant, 
     if let Some(resource) = &issuer.info.resource {
         fields.push(("resource", resource));
     }
+    let asked = demand.parameters(&issuer.metadata);
+    fields.extend(asked.iter().map(|(name, value)| (*name, value.as_str())));
     let mut request = Request::post(endpoint, Body::Form(&fields));
     request.signer = issuer.signer(key);
     let response = http.send(&request).await.map_err(LoginError::Http)?;
@@ -146,7 +158,7 @@ async fn begin(http: &Http, issuer: &Issuer, key: &dyn Signer) -> Result<Grant, 
 fn refused(response: &Response) -> LoginError {
     let seen = response.seen();
     match Refusal::read(response) {
-        Some(refusal) if refusal.is_policy() || refusal.code.as_ref() == "access_denied" => {
+        Some(refusal) if refusal.is_policy(Flow::Device) || refusal.code.as_ref() == "access_denied" => {
             LoginError::FlowRefused { flow: Flow::Device, said: refusal.said() }
         }
         Some(refusal) => LoginError::Refused { code: refusal.code.as_ref().to_owned(), said: refusal.said() },

@@ -61,10 +61,18 @@ pub enum LoginError {
         said: String,
     },
     /// The code's time ran out before it was approved.
-    #[error("the code ran out after {} s without an approval", after.as_secs())]
+    #[error("the code ran out after {} s without an approval{}", after.as_secs(), if *slept { "; this machine slept meanwhile" } else { "" })]
     Expired {
         /// How long it was good for.
         after: Duration,
+        /// Whether this machine slept meanwhile.
+        slept: bool,
+    },
+    /// The code has been used or taken back.
+    #[error("the code is no longer good: {said}")]
+    CodeOver {
+        /// What the issuer said.
+        said: String,
     },
     /// The answer to a redemption was lost; the code may be used up and is not sent again.
     #[error("the issuer's answer was lost on the way ({0}); the code may be used up")]
@@ -99,7 +107,9 @@ impl LoginError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Http(error) => error.retry(),
-            Self::Expired { .. } | Self::AnswerLost(_) | Self::NoCallback { .. } => Retry::After { seconds: None },
+            Self::Expired { .. } | Self::CodeOver { .. } | Self::AnswerLost(_) | Self::NoCallback { .. } => {
+                Retry::After { seconds: None }
+            }
             _ => Retry::Never,
         }
     }
@@ -114,13 +124,15 @@ impl LoginError {
             Self::Denied { .. } => {
                 "run `ztsa login` again and approve it, or ask the issuer's administrator".to_owned()
             }
-            Self::Expired { .. } | Self::AnswerLost(_) => "run `ztsa login` again".to_owned(),
+            Self::Expired { .. } | Self::CodeOver { .. } => "run `ztsa login` again".to_owned(),
+            Self::AnswerLost(_) => "start over: run `ztsa login` again".to_owned(),
             Self::Refused { .. } | Self::Answer { .. } => {
                 "tell the gateway's administrator: client id, scopes and audience of the issuer may be wrong".to_owned()
             }
             Self::Listen(_) => "sign in with `ztsa login --device`".to_owned(),
             Self::NoCallback { .. } => {
-                "run `ztsa login` again, or `ztsa login --device` if no browser opens here".to_owned()
+                "run `ztsa login` again, or `ztsa login --device` if no browser opens here or its page shows an error"
+                    .to_owned()
             }
         }
     }

@@ -7,7 +7,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::{
     Flow, IssuerTokens, LoginError,
-    answer::{Refusal, read_tokens},
+    answer::{Refusal, cut, is_cut, read_tokens},
 };
 use crate::http::{HttpError, Response};
 
@@ -38,6 +38,15 @@ pub(super) enum Outcome {
     Fatal(LoginError),
 }
 
+/// How long the code has been out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elapsed {
+    /// By a clock that only goes forward, and stands still while the machine sleeps.
+    pub(super) awake: Duration,
+    /// By the wall clock, which goes on while the machine sleeps, and may be set.
+    pub(super) wall: Duration,
+}
+
 /// What to do next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -56,22 +65,26 @@ impl Poll {
         self.interval
     }
 
-    /// Decides; `elapsed` is the time since the code was given, on a clock that only goes forward.
-    pub(super) fn next(&mut self, elapsed: Duration, outcome: Outcome) -> Step {
+    /// Decides; `elapsed` is the time since the code was given.
+    ///
+    /// A machine that slept asks once more whatever its clocks say: the code may have been approved meanwhile. Then the
+    /// issuer's word counts, and the wall clock only explains it, because it may have been set.
+    pub(super) fn next(&mut self, elapsed: Elapsed, outcome: Outcome) -> Step {
+        let slept = elapsed.wall >= self.lifetime && elapsed.awake < self.lifetime;
         let wait = match outcome {
             Outcome::Tokens(tokens) => return Step::Done(tokens),
             Outcome::Lost(error) => return Step::Fail(LoginError::AnswerLost(error)),
             Outcome::Fatal(error) => return Step::Fail(error),
             Outcome::Refused(refusal) => {
+                let before = self.last.take();
                 self.troubles = 0;
-                self.last = None;
                 match &refusal.code {
                     Code::AuthorizationPending => self.interval,
                     Code::SlowDown => {
                         self.interval = self.interval.saturating_add(SLOW_DOWN);
                         self.interval
                     }
-                    _ => return Step::Fail(refused(&refusal, self.lifetime)),
+                    _ => return Step::Fail(self.refused(&refusal, before, slept)),
                 }
             }
             Outcome::Trouble(error) => {
@@ -88,16 +101,35 @@ impl Poll {
                 self.interval.saturating_add(backoff).max(asked.unwrap_or_default())
             }
         };
-        if elapsed.saturating_add(wait) >= self.lifetime {
-            return Step::Fail(self.expired());
+        let over = slept && self.last.is_some();
+        if over || elapsed.awake.saturating_add(wait) >= self.lifetime {
+            return Step::Fail(self.expired(slept));
         }
         Step::Wait(wait)
     }
 
-    fn expired(&mut self) -> LoginError {
+    fn expired(&mut self, slept: bool) -> LoginError {
         match self.last.take() {
-            Some(error) if self.troubles > 1 => LoginError::Http(error),
-            _ => LoginError::Expired { after: self.lifetime },
+            Some(error) if self.troubles > 1 && !slept => LoginError::Http(error),
+            _ => LoginError::Expired { after: self.lifetime, slept },
+        }
+    }
+
+    /// Names a refusal; `before` is the trouble that the poll before it had.
+    fn refused(&self, refusal: &Refusal, before: Option<HttpError>, slept: bool) -> LoginError {
+        let said = refusal.said();
+        if refusal.is_policy(Flow::Device) {
+            return LoginError::FlowRefused { flow: Flow::Device, said };
+        }
+        let after = self.lifetime;
+        match (&refusal.code, before) {
+            (Code::AccessDenied, _) => LoginError::Denied { said },
+            (Code::ExpiredToken, _) => LoginError::Expired { after, slept },
+            (code, _) if code.as_ref() == "invalid_grant" && slept => LoginError::Expired { after, slept },
+            // A server in between failed after the issuer had given the tokens.
+            (code, Some(error)) if code.as_ref() == "invalid_grant" => LoginError::AnswerLost(error),
+            (code, None) if code.as_ref() == "invalid_grant" => LoginError::CodeOver { said },
+            (other, _) => LoginError::Refused { code: other.as_ref().to_owned(), said },
         }
     }
 }
@@ -134,20 +166,11 @@ pub(super) fn judge(answer: Result<Response, HttpError>, now: UnixTime) -> Outco
             if seen.is_portal() {
                 return Outcome::Trouble(HttpError::Unexpected(seen));
             }
+            if is_cut(&response.body) {
+                return Outcome::Lost(cut(&response));
+            }
             Outcome::Fatal(LoginError::Answer { reason: format!("{seen}; {reason}") })
         }
-    }
-}
-
-fn refused(refusal: &Refusal, lifetime: Duration) -> LoginError {
-    let said = refusal.said();
-    if refusal.is_policy() {
-        return LoginError::FlowRefused { flow: Flow::Device, said };
-    }
-    match &refusal.code {
-        Code::AccessDenied => LoginError::Denied { said },
-        Code::ExpiredToken => LoginError::Expired { after: lifetime },
-        other => LoginError::Refused { code: other.as_ref().to_owned(), said },
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error as _};
 use toml::Spanned;
 use url::Url;
 use ztsa_proto::app::Kind;
+use ztsa_proto::metadata::RedirectHost;
 use ztsa_proto::name::{AppName, Destination, HostName};
 
 use super::duration::{Number, Span};
@@ -76,6 +77,7 @@ pub(super) struct Issuer {
     pub(super) userinfo: bool,
     pub(super) device_flow: Option<bool>,
     pub(super) browser_flow: Option<bool>,
+    pub(super) redirect_host: Option<RedirectHost>,
     pub(super) ca_file: Option<PathBuf>,
     #[serde(skip)]
     pub(super) place: Place,

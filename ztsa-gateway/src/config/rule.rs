@@ -154,6 +154,7 @@ fn one_issuer(raw: &file::Issuer, resource: &str) -> Result<Issuer, ConfigError>
         relaxed_typ: raw.relaxed_typ,
         device_flow: raw.device_flow.unwrap_or(true),
         browser_flow: raw.browser_flow.unwrap_or(true),
+        redirect_host: raw.redirect_host,
         ca_file: raw.ca_file.clone(),
     })
 }

@@ -49,13 +49,14 @@ async fn sign_in(
     .await;
     let (urls, mut opened) = mpsc::unbounded_channel();
     let flow = BrowserFlow::new(move |url: &str| urls.send(url.to_owned()).unwrap())
-        .with("max_age", "60")
+        .demand(Demand { max_age: Some(60), acr_values: Some("mfa".to_owned()), fresh: false })
         .wait(Duration::from_millis(700));
     let http = Http::new(&Config::new(&script.url).unwrap()).unwrap();
     let (issuer, key) = (issuer(&script.url), SoftwareKey::generate().unwrap());
     let browser = async {
         let url = Url::parse(&opened.recv().await.unwrap()).unwrap();
         *asked.lock().unwrap() = Some(url.clone());
+        assert!(url.query().unwrap().contains("acr_values=mfa&max_age=60"), "{url}");
         let redirect = url.query_pairs().find(|(key, _)| key == "redirect_uri").unwrap().1.into_owned();
         let strange = http.send(&Request::get(&redirect.replace("/callback", "/favicon.ico"))).await.unwrap();
         assert_eq!(strange.status.as_u16(), 404);
@@ -110,4 +111,14 @@ async fn a_refusal_is_told_with_its_words() {
     };
     let (_, done) = sign_in(back, false).await;
     assert_eq!(done.unwrap_err().to_string(), "the sign-in was denied: you may not (access_denied)");
+}
+
+#[test]
+fn a_prompt_is_asked_for_only_where_it_is_known() {
+    let mut metadata = issuer("https://idp.example.com").metadata;
+    let fresh = Demand { fresh: true, ..Demand::default() };
+    assert_eq!(fresh.parameters(&metadata), [("max_age", "0".to_owned())]);
+    metadata.prompt_values_supported = vec!["none".to_owned(), "login".to_owned()];
+    assert_eq!(fresh.parameters(&metadata), [("max_age", "0".to_owned()), ("prompt", "login".to_owned())]);
+    assert!(Demand::default().is_empty() && Demand::default().parameters(&metadata).is_empty());
 }

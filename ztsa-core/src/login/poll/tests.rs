@@ -56,11 +56,20 @@ fn too_many(seconds: &'static str) -> Answer {
 
 /// Runs a sign-in in no time: the waits it would have made, and how it ended.
 fn drive(answers: Vec<Answer>) -> (Vec<u64>, String) {
+    drive_asleep(answers, &[])
+}
+
+/// The same, with a machine that sleeps an hour before the polls of these numbers, from 0.
+fn drive_asleep(answers: Vec<Answer>, asleep: &[usize]) -> (Vec<u64>, String) {
+    let mut slept = Duration::ZERO;
     let mut poll = Poll::new(Duration::from_secs(5), Duration::from_secs(600));
     let mut waits = vec![poll.first().as_secs()];
     let mut elapsed = poll.first();
-    for answer in answers {
-        match poll.next(elapsed, judge(answer, UnixTime(0))) {
+    for (number, answer) in answers.into_iter().enumerate() {
+        if asleep.contains(&number) {
+            slept += Duration::from_secs(3600);
+        }
+        match poll.next(Elapsed { awake: elapsed, wall: elapsed + slept }, judge(answer, UnixTime(0))) {
             Step::Wait(wait) => {
                 waits.push(wait.as_secs());
                 elapsed += wait;
@@ -113,7 +122,30 @@ fn issuers_differ_and_the_poll_goes_on() {
         ),
         ("denied", vec![pending(), error(400, "access_denied")], vec![5, 5], "denied"),
         ("expired", vec![error(400, "expired_token")], vec![5], "ran out"),
-        ("code used up", vec![error(400, "invalid_grant")], vec![5], "invalid_grant"),
+        (
+            "code used up",
+            vec![error(400, "invalid_grant")],
+            vec![5],
+            "no longer good: invalid_grant -> run `ztsa login`",
+        ),
+        (
+            "code used up by an answer that a server in between lost",
+            vec![pending(), answer(504, "text/html", "<h1>Gateway Timeout</h1>"), error(400, "invalid_grant")],
+            vec![5, 5, 7],
+            "lost on the way",
+        ),
+        (
+            "a trouble that a pending answer followed is forgotten",
+            vec![answer(502, "text/plain", ""), pending(), error(400, "invalid_grant")],
+            vec![5, 7, 5],
+            "no longer good",
+        ),
+        (
+            "the device flow cannot show the device",
+            vec![json_answer(400, &json!({"error": "interaction_required", "error_description": "AADSTS53000: x"}))],
+            vec![5],
+            "ztsa login --browser",
+        ),
         ("empty refusal", vec![answer(400, "text/plain", "")], vec![5], "empty body"),
         ("flow forbidden", vec![error(400, "unauthorized_client")], vec![5], "ztsa login --browser"),
         (
@@ -136,6 +168,12 @@ fn issuers_differ_and_the_poll_goes_on() {
 
 #[test]
 fn a_code_is_not_sent_again_after_a_lost_answer() {
+    let cut = [r#"{"access_token":"a","refresh_tok"#, ""];
+    for lost in cut.map(|body| answer(200, "application/json", body)) {
+        let (waits, end) = drive(vec![pending(), lost, approved()]);
+        assert_eq!(waits, [5, 5]);
+        assert!(end.contains("lost on the way") && end.contains("start over"), "{end}");
+    }
     for lost in [
         HttpError::Timeout { host: "idp".into(), connected: true },
         HttpError::Broken { host: "idp".into(), reason: "reset".into() },
@@ -153,6 +191,25 @@ fn time_runs_out_by_the_code_s_own_clock() {
     assert!(end.contains("ran out after 600 s"), "{end}");
     let (_, end) = drive((0..200).map(|_| html(200)).collect());
     assert!(end.contains("Sign in to WiFi"), "the last trouble is what the person hears: {end}");
+}
+
+#[test]
+fn a_machine_that_slept_asks_once_more_and_is_told_what_happened() {
+    for (answers, asleep, end) in [
+        (vec![pending(), approved()], vec![1], "signed in"),
+        (vec![pending(), pending(), approved()], vec![1], "signed in"),
+        (vec![pending(), error(400, "expired_token")], vec![1], "slept meanwhile -> run `ztsa login` again"),
+        (
+            vec![pending(), error(400, "invalid_grant")],
+            vec![1],
+            "ran out after 600 s without an approval; this machine slept",
+        ),
+        (vec![pending(), unreachable()], vec![1], "slept meanwhile"),
+        (vec![pending(), error(400, "expired_token")], vec![], "without an approval -> run `ztsa login` again"),
+    ] {
+        let (_, ended) = drive_asleep(answers, &asleep);
+        assert!(ended.contains(end), "{end}: {ended}");
+    }
 }
 
 #[test]
