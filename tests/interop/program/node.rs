@@ -10,7 +10,9 @@ use crate::folder::Folder;
 pub fn node(folder: &Folder, name: &str, script: &str) -> Command {
     let installed = target().join("oidc_provider/node_modules");
     assert!(installed.is_dir(), "oidc-provider is missing: run `cargo xtask test --only install`");
-    symlink(&installed, folder.join("node_modules")).unwrap();
+    if !folder.join("node_modules").exists() {
+        symlink(&installed, folder.join("node_modules")).unwrap();
+    }
     let mut node = command(installed.join("node/bin/node"));
     node.arg(folder.write(name, script));
     node
