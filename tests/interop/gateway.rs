@@ -9,6 +9,7 @@ use crate::binary::{command, ours};
 use crate::folder::Folder;
 use crate::process::{Outcome, Process, finish, free_port};
 use crate::program::certificate::Authority;
+use crate::program::oidc_provider::SECRET;
 
 /// Lets everybody in group `dev` reach the apps of these tests.
 const POLICY: &str = r#"
@@ -48,14 +49,20 @@ impl Gateway {
 
     /// Starts `ztsa-gateway run` behind somebody else's issuer.
     pub fn run(apps: &[App], authority: &Authority, issuer: &Issuer) -> Self {
+        Self::run_with(apps, authority, issuer, "", "")
+    }
+
+    /// Starts `ztsa-gateway run` with further lines for the issuer's table and further policies.
+    pub fn run_with(apps: &[App], authority: &Authority, issuer: &Issuer, lines: &str, policies: &str) -> Self {
         let folder = Folder::new("gateway");
         let port = issuer.port;
         let (cert, key) = authority.sign("gateway", "IP:127.0.0.1,DNS:gateway");
-        folder.write("policies/interop.cedar", POLICY);
+        folder.write("policies/interop.cedar", &format!("{POLICY}{policies}"));
+        folder.write("introspection.secret", SECRET);
         let config = format!(
             "public_url = \"{}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
              [tls]\ncert = \"{}\"\nkey = \"{}\"\n\
-             [[issuer]]\nname = \"other\"\nissuer = \"{}\"\nclient_id = \"ztsa-cli\"\nscopes = {:?}\n\
+             [[issuer]]\nname = \"other\"\nissuer = \"{}\"\nclient_id = \"ztsa-cli\"\nscopes = {:?}\n{lines}\n\
              [policy]\ndir = \"policies\"\n[store]\nurl = \"sqlite:ztsa.db\"\n[audit]\nfile = \"audit.ndjson\"\n\
              [admin]\nsocket = \"admin.sock\"\n{}",
             issuer.audience,

@@ -19,5 +19,7 @@ mod proxy;
 mod ticket;
 mod browser;
 mod sign_in;
+mod browser_flow;
+mod opaque_token;
 mod relying_party;
 mod balancer;

@@ -10,7 +10,7 @@ use crate::process::{PATIENCE, Process, finish, until};
 use crate::program::certificate::Authority;
 use crate::program::glewlwyd::Glewlwyd;
 use crate::program::http_server::{HttpServer, PAGE};
-use crate::program::oidc_provider::OidcProvider;
+use crate::program::oidc_provider::{OidcProvider, SCOPES};
 
 /// Starts `ztsa login` and returns it with the address that the person is to open, code included.
 pub fn begin(home: &Home, gateway: &Gateway) -> (Process, String) {
@@ -28,7 +28,7 @@ pub fn end(mut login: Process) {
 }
 
 /// Asserts that a signed-in person reaches the app, and that no credential lies about in the open.
-fn works(home: &Home, server: &HttpServer) {
+pub fn works(home: &Home, server: &HttpServer) {
     let mut curl = home.ztsa(&["connect", "handbook", "--", "curl", "--silent", "--show-error", "http://{addr}/"]);
     assert_eq!(finish(&mut curl).ok(), PAGE);
     assert_eq!(server.requests().matches("GET / ").count(), 1);
@@ -49,7 +49,7 @@ fn works(home: &Home, server: &HttpServer) {
 
 /// Asserts that a person who comes back stays signed in until the issuer has refreshed twice: the second time with the
 /// refresh token that the first left.
-fn stays(home: &Home, refreshed: impl Fn() -> usize) {
+pub fn stays(home: &Home, refreshed: impl Fn() -> usize) {
     until("the second refresh", PATIENCE, || {
         home.lose_session();
         let mut curl = home.ztsa(&["connect", "handbook", "--", "curl", "--silent", "--show-error", "http://{addr}/"]);
@@ -70,8 +70,7 @@ fn oidc_provider_by_its_own_pages_with_dpop_nonces_and_rotation() {
     let (audience, port) = future_url();
     let (server, authority) = (HttpServer::start(), Authority::new());
     let provider = OidcProvider::start(&audience);
-    let scopes = ["openid", "profile", "email", "groups", "offline_access"];
-    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &scopes };
+    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &SCOPES };
     let gateway = Gateway::run(&[App("handbook", "http", server.port, &[])], &authority, &issuer);
     let home = Home::new(&gateway);
     let (login, url) = begin(&home, &gateway);
@@ -92,8 +91,7 @@ fn somebody_without_the_group_is_denied_with_a_reason() {
     let (audience, port) = future_url();
     let (server, authority) = (HttpServer::start(), Authority::new());
     let provider = OidcProvider::start(&audience);
-    let scopes = ["openid", "profile", "email", "groups", "offline_access"];
-    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &scopes };
+    let issuer = Issuer { url: &provider.issuer, audience: &audience, port, scopes: &SCOPES };
     let gateway = Gateway::run(&[App("handbook", "http", server.port, &[])], &authority, &issuer);
     let home = Home::new(&gateway);
     let (login, url) = begin(&home, &gateway);

@@ -11,7 +11,8 @@ use crate::folder::Folder;
 use crate::process::{Process, finish, free_port};
 
 const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
-const PASSWORD: &str = "correct horse battery staple";
+/// The password of alice.
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A running issuer that knows alice (group dev).
 pub struct Glewlwyd {
