@@ -43,6 +43,7 @@ complete -c ztsa -n "__fish_ztsa_needs_command" -s h -l help -d 'Print help'
 complete -c ztsa -n "__fish_ztsa_needs_command" -s V -l version -d 'Print version'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "login" -d 'Sign in at a gateway'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "logout" -d 'Sign out and forget the credentials'
+complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "profile" -d 'List, choose or remove profiles: one gateway and one sign-in each'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "status" -d 'Show who is signed in, the device, the risk and where each setting comes from'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "apps" -d 'List the apps you may know of'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "connect" -d 'Open apps on local ports, or run a command against one'
@@ -56,6 +57,9 @@ complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "completions" -d 'Print th
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "man" -d 'Write the manual pages to a directory'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "generate" -d 'Write the generated files of the source tree'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l issuer -d 'The issuer to sign in at, where the gateway names several' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l accept-issuer -d 'Accept this issuer, though its sign-in is not as it was at the first login' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l acr -d 'The strength of sign-in to ask for: values of acr, the best first' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l max-age -d 'How long ago the sign-in may have been at most: 30s, 10m, 1h' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
@@ -72,7 +76,7 @@ complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l browser -d 'Sign in 
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l device -d 'Sign in with a code on any other device'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l no-open -d 'Print the URL, but do not open it'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l qr -d 'Show the URL as a QR code too'
-complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l accept-issuer-change -d 'Accept that the gateway\'s issuers are not those of the first login'
+complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l extend -d 'Sign in anew even where the issuer still knows you, so that everything lasts longer'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -s v -l verbose -d 'Say more on stderr; twice for debugging'
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -s q -l quiet -d 'Print only data and errors'
@@ -94,6 +98,73 @@ complete -c ztsa -n "__fish_ztsa_using_subcommand logout" -l json -d 'Print mach
 complete -c ztsa -n "__fish_ztsa_using_subcommand logout" -s v -l verbose -d 'Say more on stderr; twice for debugging'
 complete -c ztsa -n "__fish_ztsa_using_subcommand logout" -s q -l quiet -d 'Print only data and errors'
 complete -c ztsa -n "__fish_ztsa_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l store -d 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only' -r -f -a "auto\t''
+keyring\t''
+file\t''
+memory\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l config-dir -d 'The directory of config.toml' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l state-dir -d 'The directory of credentials and profiles' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l color -d 'When to use colour [default: auto]' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -s v -l verbose -d 'Say more on stderr; twice for debugging'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -s q -l quiet -d 'Print only data and errors'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -s h -l help -d 'Print help'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -f -a "list" -d 'List the profiles, who is signed in where, and which one is used'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -f -a "use" -d 'Use this profile from now on, where nothing else names one'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and not __fish_seen_subcommand_from list use remove" -f -a "remove" -d 'Sign out of a profile and remove all that is kept of it, its device key too'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l store -d 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only' -r -f -a "auto\t''
+keyring\t''
+file\t''
+memory\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l config-dir -d 'The directory of config.toml' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l state-dir -d 'The directory of credentials and profiles' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l color -d 'When to use colour [default: auto]' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more on stderr; twice for debugging'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print only data and errors'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l store -d 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only' -r -f -a "auto\t''
+keyring\t''
+file\t''
+memory\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l config-dir -d 'The directory of config.toml' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l state-dir -d 'The directory of credentials and profiles' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l color -d 'When to use colour [default: auto]' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -s v -l verbose -d 'Say more on stderr; twice for debugging'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -s q -l quiet -d 'Print only data and errors'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from use" -s h -l help -d 'Print help'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l store -d 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only' -r -f -a "auto\t''
+keyring\t''
+file\t''
+memory\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l config-dir -d 'The directory of config.toml' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l state-dir -d 'The directory of credentials and profiles' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l color -d 'When to use colour [default: auto]' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say more on stderr; twice for debugging'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Print only data and errors'
+complete -c ztsa -n "__fish_ztsa_using_subcommand profile; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c ztsa -n "__fish_ztsa_using_subcommand status" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand status" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand status" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F

@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ztsa_core::listener::listen::Listen;
 use ztsa_proto::name::AppName;
 
+mod account;
+
+pub(crate) use account::{Login, Logout, Profile, ProfileOrder, Status};
+
 const AFTER: &str = "\
 Exit codes:
   0 ok · 1 internal error · 2 usage · 3 login needed · 4 denied by policy · 5 device posture
@@ -94,6 +98,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Sign out and forget the credentials
     Logout(Logout),
+    /// List, choose or remove profiles: one gateway and one sign-in each
+    Profile(Profile),
     /// Show who is signed in, the device, the risk and where each setting comes from
     Status(Status),
     /// List the apps you may know of
@@ -119,48 +125,6 @@ pub(crate) enum Command {
     /// Write the generated files of the source tree
     #[command(hide = true)]
     Generate(Generate),
-}
-
-/// `ztsa login`
-#[derive(Debug, Args)]
-pub(crate) struct Login {
-    /// The gateway, for instance https://gw.example.com [default: the profile's]
-    #[arg(value_name = "GATEWAY")]
-    pub(crate) gateway: Option<String>,
-    /// Sign in with a browser on this machine
-    #[arg(long, conflicts_with = "device")]
-    pub(crate) browser: bool,
-    /// Sign in with a code on any other device
-    #[arg(long)]
-    pub(crate) device: bool,
-    /// Print the URL, but do not open it
-    #[arg(long)]
-    pub(crate) no_open: bool,
-    /// Show the URL as a QR code too
-    #[arg(long)]
-    pub(crate) qr: bool,
-    /// The issuer to sign in at, where the gateway names several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) issuer: Option<String>,
-    /// Accept that the gateway's issuers are not those of the first login
-    #[arg(long)]
-    pub(crate) accept_issuer_change: bool,
-}
-
-/// `ztsa logout`
-#[derive(Debug, Args)]
-pub(crate) struct Logout {
-    /// Sign out of every profile
-    #[arg(long)]
-    pub(crate) all: bool,
-}
-
-/// `ztsa status`
-#[derive(Debug, Args)]
-pub(crate) struct Status {
-    /// Stay and print what changes
-    #[arg(long)]
-    pub(crate) watch: bool,
 }
 
 /// `ztsa apps`

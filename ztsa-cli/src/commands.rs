@@ -10,13 +10,18 @@ use crate::report::Failure;
 use crate::settings::Settings;
 use crate::ui::Printer;
 
+use lead::Lead;
+
 mod apps;
 mod connect;
 pub(crate) mod generate;
+mod lead;
 mod login;
 mod logout;
 mod posture;
+mod profile;
 mod proxy;
+mod sign_in;
 mod ssh_config;
 mod status;
 mod stdio;
@@ -41,13 +46,30 @@ impl Context {
         Ok(Client::open(self.settings.config()?).await?)
     }
 
-    /// Opens the client of the profile for somebody who has signed in; asks nobody on the network.
+    /// Opens the client of the profile for somebody who has signed in, or who is led to the sign-in now.
     pub(crate) async fn signed_in(&self) -> Result<Client, Failure> {
         let client = self.client().await?;
         if client.status().await?.sign_in.is_none() {
-            return Err(TokenError::LoginRequired(LoginReason::Never).into());
+            let nobody = TokenError::LoginRequired(LoginReason::Never).into();
+            Lead::default().after(self, &client, nobody).await?;
         }
         Ok(client)
+    }
+
+    /// Does some work with a client; where it lacks a sign-in, or one that is strong and fresh enough, leads the person
+    /// there once and does the work again.
+    pub(crate) async fn led<T>(
+        &self,
+        client: &Client,
+        mut work: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut lead = Lead::default();
+        loop {
+            match work().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => Box::pin(lead.after(self, client, failure)).await?,
+            }
+        }
     }
 }
 
@@ -81,6 +103,7 @@ async fn short(command: Command, context: Context) -> Result<Done, Failure> {
     match command {
         Command::Login(args) => login::run(args, context).await,
         Command::Logout(args) => logout::run(args, &context).await,
+        Command::Profile(args) => profile::run(args, &context).await,
         Command::Status(args) => status::run(args, &context).await,
         Command::Apps(args) => apps::run(args, &context).await,
         Command::Ticket(args) => ticket::run(args, &context).await,

@@ -36,7 +36,9 @@ variables! {
     SSH_CONNECTION = "SSH_CONNECTION", "Set by sshd: the browser is elsewhere, so login uses the device flow.";
     DISPLAY = "DISPLAY", "Set where an X display exists: login can open a browser.";
     WAYLAND_DISPLAY = "WAYLAND_DISPLAY", "Set where a Wayland display exists: login can open a browser.";
-    WSL_DISTRO_NAME = "WSL_DISTRO_NAME", "Set inside WSL: the browser is opened by wslview.";
+    WSL_DISTRO_NAME = "WSL_DISTRO_NAME", "Set inside WSL: login uses the device flow; --browser opens by wslview.";
+    CONTAINER = "container", "Set by podman and systemd-nspawn: login uses the device flow.";
+    KUBERNETES_SERVICE_HOST = "KUBERNETES_SERVICE_HOST", "Set in a pod: login uses the device flow.";
     CI = "CI", "Set by build services: ztsa never waits for a person.";
     TERM = "TERM", "The terminal's kind; dumb turns colour and progress off.";
 }

@@ -240,7 +240,8 @@ impl Report {
             return;
         }
         if printer.json() {
-            let object = serde_json::json!({ "error": self });
+            let exact = Self { hint: self.hint.as_ref().map(|hint| printer.exact(hint)), ..self.clone() };
+            let object = serde_json::json!({ "error": exact });
             printer.must_say(&object.to_string());
             return;
         }
@@ -260,7 +261,8 @@ impl Report {
             _ => format!("{} {}", style.bad("ztsa:"), self.message),
         };
         let mut text = message;
-        for (label, line) in [("why", &self.why), ("do", &self.hint), ("when", &self.retry)] {
+        let hint = self.hint.as_ref().map(|hint| printer.exact(hint));
+        for (label, line) in [("why", &self.why), ("do", &hint), ("when", &self.retry)] {
             if let Some(line) = line {
                 let _infallible = write!(text, "\n  {} {line}", style.dim(&format!("{:<5}", format!("{label}:"))));
             }

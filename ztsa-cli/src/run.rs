@@ -7,11 +7,11 @@ use tracing::Level;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Login};
 use crate::commands::{self, Context, Done};
 use crate::env::{self, Environment};
 use crate::report::{Failure, Report};
-use crate::settings::Settings;
+use crate::settings::{Again, Settings};
 use crate::ui::Printer;
 
 /// Reads the command line, does what it says, and reports how that went.
@@ -26,8 +26,9 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     let flags = &cli.global;
-    let printer = Printer::new(flags.color.unwrap_or_default(), flags.json, flags.quiet, flags.verbose, &environment);
-    match prepared(cli, &printer, environment) {
+    let mut printer =
+        Printer::new(flags.color.unwrap_or_default(), flags.json, flags.quiet, flags.verbose, &environment);
+    match prepared(cli, &mut printer, environment) {
         Ok(Done::Ok) => ExitCode::SUCCESS,
         Ok(Done::Code(code)) => ExitCode::from(code),
         Err(failure) => {
@@ -38,7 +39,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn prepared(cli: Cli, printer: &Printer, environment: Environment) -> Result<Done, Failure> {
+fn prepared(cli: Cli, printer: &mut Printer, environment: Environment) -> Result<Done, Failure> {
     // What is made from the command line alone works whatever the settings say.
     match &cli.command {
         Command::Completions(args) => {
@@ -54,14 +55,18 @@ fn prepared(cli: Cli, printer: &Printer, environment: Environment) -> Result<Don
         _ => {}
     }
     log(cli.global.verbose, printer, &environment)?;
-    let settings = Settings::resolve(&cli.global, &environment)?;
+    let mut settings = Settings::resolve(&cli.global, &environment)?;
+    if let Command::Login(Login { gateway: Some(gateway), .. }) = &cli.command {
+        settings.set_gateway(gateway);
+    }
     let flags = &cli.global;
-    let printer = Printer::new(settings.color, flags.json, flags.quiet, flags.verbose, &environment);
+    *printer = Printer::new(settings.color, flags.json, flags.quiet, flags.verbose, &environment)
+        .with_again(Again::of(&settings));
     // One thread carries everything, so that no tunnel wakes another thread for its bytes
     // (docs/reference/performance.md).
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().map_err(|source| Failure::Io { what: "start".to_owned(), source })?;
-    let context = Context { settings, printer, environment };
+    let context = Context { settings, printer: printer.clone(), environment };
     let done = runtime.block_on(commands::run(cli.command, context));
     // A thread that waits for stdin or for a locked key store must not hold up the end.
     runtime.shutdown_background();

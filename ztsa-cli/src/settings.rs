@@ -1,6 +1,6 @@
 //! Which value holds: a flag, else the environment, else config.toml, else what login remembered, else the default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,12 @@ use ztsa_proto::name::AppName;
 use crate::cli;
 use crate::env::{self, Environment};
 
+mod again;
 pub(crate) mod file;
 mod nearest;
 pub(crate) mod remembered;
 
+pub(crate) use again::Again;
 use file::FileError;
 pub(crate) use nearest::nearest;
 use remembered::Remembered;
@@ -30,6 +32,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// What the last login in this profile was given.
     Login,
+    /// What `ztsa profile use` chose.
+    Chosen,
     /// Nobody said anything.
     Default,
 }
@@ -40,6 +44,7 @@ impl fmt::Display for Source {
             Self::Flag(name) | Self::Environment(name) => write!(f, "{name}"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Login => write!(f, "remembered from login"),
+            Self::Chosen => write!(f, "ztsa profile use"),
             Self::Default => write!(f, "default"),
         }
     }
@@ -88,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_listen: Option<Sourced<Listen>>,
     /// Local ports by app.
     pub(crate) forwards: BTreeMap<AppName, u16>,
+    /// The profiles that config.toml describes.
+    pub(crate) profiles: BTreeSet<String>,
     /// When to use colour.
     pub(crate) color: cli::Color,
 }
@@ -180,6 +187,7 @@ impl Settings {
 
         let profile = text("--profile", flags.profile.as_ref(), env::PROFILE, environment)
             .or_else(|| Some(Sourced::new(file.profile.clone()?, from_file())))
+            .or_else(|| Some(Sourced::new(remembered::used(&state_dir.value)?, Source::Chosen)))
             .unwrap_or_else(|| Sourced::new("default".to_owned(), Source::Default));
         let entry = file.profiles.get(&profile.value).cloned().unwrap_or_default();
         let remembered = Remembered::read(&profile_dir(&state_dir.value, &profile)?);
@@ -212,6 +220,7 @@ impl Settings {
             state_dir,
             proxy_listen: entry.proxy_listen.map(|address| Sourced::new(address, from_file())),
             forwards: entry.forwards,
+            profiles: file.profiles.keys().cloned().collect(),
             color: flags.color.or(file.color).unwrap_or_default(),
         })
     }
@@ -223,6 +232,24 @@ impl Settings {
             self.roots = None;
         }
         self.gateway = Some(Sourced::new(gateway.to_owned(), Source::Flag("GATEWAY")));
+    }
+
+    /// Whether this is the gateway that holds.
+    pub(crate) fn is_gateway(&self, gateway: &str) -> bool {
+        self.gateway.as_ref().is_some_and(|known| same_gateway(&known.value, gateway))
+    }
+
+    /// The same settings for another profile that has been signed in to; `None` for one that has no gateway.
+    ///
+    /// # Errors
+    /// The name cannot be a profile's.
+    pub(crate) fn of_profile(&self, name: &str) -> Result<Option<Self>, SettingsError> {
+        let mut other = self.clone();
+        name.clone_into(&mut other.profile.value);
+        let Some(login) = Remembered::read(&other.profile_dir()?) else { return Ok(None) };
+        other.roots = login.roots.map(|roots| Sourced::new(roots, Source::Login));
+        other.gateway = Some(Sourced::new(login.gateway, Source::Login));
+        Ok(Some(other))
     }
 
     /// The library's configuration.
@@ -246,6 +273,14 @@ impl Settings {
             })?;
         }
         Ok(config)
+    }
+
+    /// The directory of another profile's state.
+    ///
+    /// # Errors
+    /// The name cannot be a directory's name.
+    pub(crate) fn dir_of(&self, profile: &str) -> Result<PathBuf, SettingsError> {
+        profile_dir(&self.state_dir.value, &Sourced::new(profile.to_owned(), Source::Flag("NAME")))
     }
 
     /// The directory of this profile's state.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cli::Color;
 use crate::env::{self, Environment};
+use crate::settings::Again;
 
 mod qr;
 mod table;
@@ -16,6 +17,7 @@ pub(crate) use table::Table;
 
 /// How loudly to speak, and in which form.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a terminal")]
 pub(crate) struct Printer {
     out: Style,
     err: Style,
@@ -24,6 +26,8 @@ pub(crate) struct Printer {
     verbose: u8,
     progress: bool,
     attended: bool,
+    present: bool,
+    again: Again,
 }
 
 /// Whether a stream takes colour.
@@ -90,9 +94,26 @@ impl Printer {
             json,
             quiet,
             verbose,
+            present: err && !json && !environment.has(env::CI),
+            again: Again::default(),
             attended: err && io::stdin().is_terminal() && !environment.has(env::CI),
             progress: err && !dumb && !quiet && verbose == 0,
         }
+    }
+
+    /// Completes the commands in hints by what this command line said.
+    pub(crate) fn with_again(self, again: Again) -> Self {
+        Self { again, ..self }
+    }
+
+    /// A hint with its commands as they have to be typed here.
+    pub(crate) fn exact(&self, hint: &str) -> String {
+        self.again.exact(hint)
+    }
+
+    /// The same, once a login has remembered gateway and certificates.
+    pub(crate) fn exact_after_login(&self, hint: &str) -> String {
+        self.again.after_login().exact(hint)
     }
 
     /// The style of stdout.
@@ -118,6 +139,19 @@ impl Printer {
     /// Whether a person is at the terminal: both to read what is said and to act on it.
     pub(crate) fn attended(&self) -> bool {
         self.attended
+    }
+
+    /// Whether a person reads what is said, and can act on it elsewhere: at a browser, or on a telephone.
+    pub(crate) fn present(&self) -> bool {
+        self.present
+    }
+
+    /// Asks the person at the terminal; the answer is typed behind the question.
+    #[expect(clippy::unused_self, reason = "whoever speaks has been given the printer")]
+    pub(crate) fn question(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        // Nobody answers when stderr is gone.
+        let _gone = write!(err, "{text}").and_then(|()| err.flush());
     }
 
     /// Writes data to stdout, and a line feed.

@@ -18,13 +18,14 @@ use ztsa_proto::why::WhyResponse;
 
 use crate::api::{Api, ApiError};
 use crate::config::Config;
+use crate::discovery::DiscoveryError;
 use crate::http::Http;
 use crate::listener::dial::Dial;
 use crate::listener::event::{Events, Reporter, Way};
 use crate::listener::pac;
 use crate::login::Login;
 use crate::store::Store;
-use crate::token::{LoginOptions, Logout, SessionToken, SignInError, Status, TokenError, Tokens};
+use crate::token::{Choice, LoginOptions, Logout, Offer, SessionToken, SignInError, Status, TokenError, Tokens, Turn};
 use crate::tunnel::Pool;
 
 mod error;
@@ -131,6 +132,68 @@ impl Client {
         let session = Box::pin(self.tokens().login(flow, options)).await?;
         self.inner.directory.forget();
         Ok(session)
+    }
+
+    /// Asks the gateway where a person can sign in.
+    ///
+    /// # Errors
+    /// See [`DiscoveryError`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn offer(&self) -> Result<Offer, DiscoveryError> {
+        self.tokens().offer().await
+    }
+
+    /// Asks an issuer about itself: the one named (by name or identifier), else the first.
+    ///
+    /// # Errors
+    /// See [`DiscoveryError`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn choose(&self, offer: &Offer, wanted: Option<&str>) -> Result<Choice, DiscoveryError> {
+        self.tokens().choose(offer, wanted).await
+    }
+
+    /// Signs in as [`Client::login`] does, at an issuer that was chosen before.
+    ///
+    /// # Errors
+    /// See [`SignInError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the sign-in up; an earlier one stays as it was.
+    pub async fn login_at(
+        &self,
+        flow: impl Into<Login<'_>>,
+        choice: &Choice,
+    ) -> Result<Arc<SessionToken>, SignInError> {
+        let session = Box::pin(self.tokens().login_at(flow, choice)).await?;
+        self.inner.directory.forget();
+        Ok(session)
+    }
+
+    /// Looks whether another process has signed in since, and goes on with its session; says whether it did.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn look_again(&self) -> bool {
+        let adopted = self.tokens().look_again().await;
+        if adopted {
+            self.inner.directory.forget();
+        }
+        adopted
+    }
+
+    /// Waits until no other process is asking the person to sign in to this profile; see [`Tokens::turn`].
+    ///
+    /// # Errors
+    /// The lock cannot be had.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn turn(&self, waiting: impl FnOnce(&str)) -> Result<Turn, TokenError> {
+        self.tokens().turn(waiting).await
     }
 
     /// Signs out at the issuer and at the gateway, and removes the credentials; the device key stays.

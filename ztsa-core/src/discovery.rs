@@ -3,19 +3,24 @@
 //!
 //! # Security
 //! A gateway that names an issuer names who asks people for their password. So `resource` must equal the gateway's URL,
-//! `issuer` must equal the issuer's, and the issuers seen at the first login are pinned ([`check_issuers`]).
+//! `issuer` must equal the issuer's, and the issuers seen at the first login are pinned ([`changes`]).
+
+mod pin;
 
 use serde::Deserialize;
 use url::Url;
 use ztsa_proto::{
     metadata::{IssuerInfo, MetadataError, ResourceMetadata},
     problem::Retry,
+    text::printable,
 };
 
 use crate::{
     config::{Config, is_loopback, without_slash},
     http::{Http, HttpError, Request, Seen},
 };
+
+pub use self::pin::{Change, Changed, Pin, changes, pinned, strangers};
 
 /// What an issuer says about itself; members that are not used here are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -120,21 +125,6 @@ pub fn choose<'m>(metadata: &'m ResourceMetadata, wanted: Option<&str>) -> Resul
     })
 }
 
-/// Compares the gateway's issuers with those that were pinned at the first login.
-///
-/// Fewer issuers are no change that matters; a new one is.
-///
-/// # Errors
-/// [`DiscoveryError::IssuerChanged`], unless `accept` says that a person has confirmed it.
-pub fn check_issuers(pinned: &[String], metadata: &ResourceMetadata, accept: bool) -> Result<(), DiscoveryError> {
-    let now = &metadata.authorization_servers;
-    let added: Vec<String> = now.iter().filter(|issuer| !pinned.contains(issuer)).cloned().collect();
-    if pinned.is_empty() || added.is_empty() || accept {
-        return Ok(());
-    }
-    Err(DiscoveryError::IssuerChanged { pinned: pinned.to_vec(), added })
-}
-
 /// Why a gateway or an issuer could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
@@ -158,13 +148,13 @@ pub enum DiscoveryError {
         /// What there is.
         known: Vec<String>,
     },
-    /// The gateway names an issuer that it did not name at the first login.
-    #[error("the gateway now sends people to another issuer: {} (before: {})", added.join(", "), pinned.join(", "))]
+    /// The sign-in is not as it was at the first login, and nobody has confirmed that.
+    #[error("the gateway now wants people to sign in elsewhere: {}", changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     IssuerChanged {
-        /// Those of the first login.
-        pinned: Vec<String>,
-        /// New ones.
-        added: Vec<String>,
+        /// The issuer that it names now.
+        issuer: String,
+        /// What has changed.
+        changes: Vec<Change>,
     },
     /// The issuer's metadata could not be read.
     #[error("the issuer {issuer} could not be asked: {source}")]
@@ -205,9 +195,11 @@ impl DiscoveryError {
             }
             Self::Metadata(MetadataError::Version { .. }) => "update ztsa".to_owned(),
             Self::NoIssuer { .. } => "choose one of those with --issuer, or ask the gateway's administrator".to_owned(),
-            Self::IssuerChanged { .. } => {
-                "ask the gateway's administrator whether this is right; if so, run `ztsa login --accept-issuer-change`"
-                    .to_owned()
+            Self::IssuerChanged { issuer, .. } => {
+                let issuer = printable(issuer, 300);
+                format!(
+                    "ask the gateway's administrator whether this is right; if so, run `ztsa login --accept-issuer {issuer}`"
+                )
             }
             Self::Metadata(_) | Self::Issuer { .. } => "tell the gateway's administrator".to_owned(),
         }

@@ -27,6 +27,16 @@ pub enum Login<'a> {
     Browser(BrowserFlow<'a>),
 }
 
+impl Login<'_> {
+    /// Which of the two it is.
+    pub fn flow(&self) -> Flow {
+        match self {
+            Self::Device(_) => Flow::Device,
+            Self::Browser(_) => Flow::Browser,
+        }
+    }
+}
+
 impl<'a> From<DeviceFlow<'a>> for Login<'a> {
     fn from(flow: DeviceFlow<'a>) -> Self {
         Self::Device(flow)

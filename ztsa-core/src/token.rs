@@ -6,8 +6,10 @@
 mod cache;
 mod error;
 mod exchange;
+mod expiry;
 mod known;
 mod lock;
+mod offer;
 mod record;
 mod refresh;
 mod sign_in;
@@ -34,7 +36,9 @@ use ztsa_proto::{
 use self::{cache::Cache, exchange::ExchangeError, lock::Lock, record::Credentials};
 pub use self::{
     error::{LoginReason, TokenError},
+    expiry::{Ending, Expiry, NOTICE, expiries},
     known::{SignIn, Status},
+    offer::{Choice, Offer, Turn},
     sign_in::{LoginOptions, Logout, SignInError},
 };
 use crate::{

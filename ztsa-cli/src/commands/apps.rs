@@ -10,8 +10,11 @@ use crate::ui::{Style, Table};
 pub(crate) async fn run(args: cli::Apps, context: &Context) -> Result<Done, Failure> {
     let client = context.signed_in().await?;
     let mut list = {
-        let _shown = context.printer.spinner("asking the gateway");
-        client.apps().await?
+        let ask = async || {
+            let _shown = context.printer.spinner("asking the gateway");
+            Ok(client.apps().await?)
+        };
+        context.led(&client, ask).await?
     };
     let known = list.apps.len();
     if let Some(pattern) = &args.pattern {

@@ -13,7 +13,7 @@ use ztsa_proto::name::AppName;
 use ztsa_proto::problem::{self, Problem, Retry};
 
 use super::watch::{self, Watch};
-use super::{Context, Done};
+use super::{Context, Done, lead};
 use crate::cli;
 use crate::interrupt::interrupt;
 use crate::report::{Failure, Report, UNREACHABLE};
@@ -85,19 +85,19 @@ fn port(listen: Listen) -> u16 {
 async fn open(args: &cli::Connect, context: &Context) -> Result<Ready, Failure> {
     let started = Instant::now();
     let client = context.signed_in().await?;
-    let list = loop {
+    let patient = async || loop {
         let asked = {
             let _shown = context.printer.spinner("asking the gateway");
             ask(args, &client).await
         };
         match asked {
-            Ok(list) => break list,
             Err(failure) if is_passing(&failure) && started.elapsed() + PAUSE < Duration::from_secs(args.wait) => {
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(failure) => return Err(failure),
+            done => break done,
         }
     };
+    let list = context.led(&client, patient).await?;
     // from here on: what was refused while it waited is no news when it has worked
     let events = client.events();
     let mut open = Vec::new();
@@ -197,6 +197,9 @@ async fn foreground(args: &cli::Connect, context: &Context, mut ready: Ready) ->
             event = ready.events.next() => {
                 let Some(event) = event else { return Ok(Done::Ok) };
                 watch.tell(&event, ready.client.now())?;
+                if let Some((app, problem)) = watch::refusal(&event) {
+                    lead::note(context, &ready.client, &app, problem);
+                }
                 if let Some((app, problem)) = ending(&event) {
                     ready.open.retain(|(_, endpoint)| app.as_ref().is_some_and(|app| endpoint.app.as_str() != app));
                     if ready.open.is_empty() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use ztsa_core::listener::listen::Listen;
 
-use super::watch::Watch;
-use super::{Context, Done};
+use super::watch::{self, Watch};
+use super::{Context, Done, lead};
 use crate::cli;
 use crate::interrupt::interrupt;
 use crate::report::Failure;
@@ -22,10 +22,13 @@ pub(crate) async fn run(args: cli::Proxy, context: Context) -> Result<Done, Fail
     let printer = &context.printer;
     let configured = context.settings.proxy_listen.as_ref().map(|listen| listen.value);
     let listen = args.listen.or(configured).unwrap_or(Listen::Loopback(PORT));
-    let client = context.signed_in().await?;
+    let client = tokio::select! {
+        client = Box::pin(context.signed_in()) => client?,
+        by = &mut interrupted => return Err(Failure::Interrupted(by?)),
+    };
     // Says at once that somebody has to sign in, not at the first connection.
     tokio::select! {
-        session = client.session() => { session?; }
+        session = Box::pin(context.led(&client, async || Ok(client.session().await?))) => { session?; }
         by = &mut interrupted => return Err(Failure::Interrupted(by?)),
     }
     let mut events = client.events();
@@ -53,7 +56,12 @@ pub(crate) async fn run(args: cli::Proxy, context: Context) -> Result<Done, Fail
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(event) => watch.tell(&event, client.now())?,
+                Some(event) => {
+                    watch.tell(&event, client.now())?;
+                    if let Some((app, problem)) = watch::refusal(&event) {
+                        lead::note(&context, &client, &app, problem);
+                    }
+                }
                 None => break,
             },
             () = proxy.closed() => break,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use ztsa_core::token::Status;
+use ztsa_core::token::{SignIn, Status, expiries};
 use ztsa_proto::posture::State;
 use ztsa_proto::session::{SessionInfo, SignalInfo};
 use ztsa_proto::time::UnixTime;
@@ -46,6 +46,7 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
         let shown = json!({
             "signed_in": true,
             "session": session,
+            "sign_in": known.sign_in.as_ref().map(sign_in_json),
             "store": known.store.to_string(),
             "notes": known.notes,
             "clock_offset": known.clock_offset,
@@ -55,9 +56,15 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
         if args.watch { printer.json_line(&shown)? } else { printer.json_value(&shown)? }
     } else {
         let style = printer.out_style();
-        printer.data(&draw_session(&session, &known.store.to_string(), client.now(), style))?;
+        printer.data(&draw_session(&session, &known, &context.settings.profile.value, client.now(), style))?;
         for note in &known.notes {
             printer.data(&format!("  {} {note}", style.warn("note:")))?;
+        }
+        for expiry in expiries(&session, known.sign_in.as_ref()).iter().filter(|expiry| expiry.is_near(client.now())) {
+            let left = span(expiry.at.since(client.now()).as_secs());
+            let exact = printer.exact("`ztsa login --extend`");
+            printer
+                .warn(&format!("the {} ends in {left}; {exact} prolongs it and leaves everything open", expiry.what));
         }
         if known.clock_offset != 0 {
             printer.warn(&clock(known.clock_offset));
@@ -158,7 +165,7 @@ pub(crate) fn signal(signal: &SignalInfo) -> String {
     text
 }
 
-fn draw_session(session: &SessionInfo, store: &str, now: UnixTime, style: Style) -> String {
+fn draw_session(session: &SessionInfo, known: &Status, profile: &str, now: UnixTime, style: Style) -> String {
     let mut text = format!("signed in as {}", style.bold(&person(session)));
     let _infallible = write!(text, " ({} at {})", session.user.subject, session.user.issuer);
     let mut line = |name: &str, value: &str| {
@@ -167,13 +174,17 @@ fn draw_session(session: &SessionInfo, store: &str, now: UnixTime, style: Style)
     if !session.user.groups.is_empty() {
         line("groups", &session.user.groups.join(", "));
     }
+    line("profile", profile);
+    if let Some(sign_in) = &known.sign_in {
+        line("sign-in", &sign_in_words(sign_in, now));
+    }
     let mut lives = session.session.to_string();
     if let Some(end) = session.renew_before {
-        let _infallible = write!(lives, ", for {} more (until {})", span(end.since(now).as_secs()), end.rfc3339());
+        let _infallible = write!(lives, ", {}", until(end, now));
     }
     line("session", &lives);
     line("device", &format!("{}, {}", session.device.id, session.device.state));
-    line("store", store);
+    line("store", &known.store.to_string());
     let risk = &session.risk;
     line("risk", &format!("user {}, device {}, session {}", risk.user, risk.device, risk.session));
     for one in &risk.signals {
@@ -183,6 +194,37 @@ fn draw_session(session: &SessionInfo, store: &str, now: UnixTime, style: Style)
         line("posture", &posture(session));
     }
     text
+}
+
+fn sign_in_words(sign_in: &SignIn, now: UnixTime) -> String {
+    let mut text = sign_in.issuer.clone();
+    if let Some(flow) = sign_in.flow {
+        let _infallible = write!(text, ", by the {flow}");
+    }
+    match (sign_in.renewable, sign_in.ends()) {
+        (_, Some(end)) => {
+            let _infallible = write!(text, ", {}", until(end, now));
+        }
+        (true, None) => text.push_str(", prolonged as long as the issuer lets it"),
+        (false, None) => {}
+    }
+    text
+}
+
+fn sign_in_json(sign_in: &SignIn) -> Value {
+    json!({
+        "issuer": sign_in.issuer,
+        "flow": sign_in.flow,
+        "renewable": sign_in.renewable,
+        "ends_at": sign_in.ends(),
+    })
+}
+
+fn until(end: UnixTime, now: UnixTime) -> String {
+    if end <= now {
+        return format!("ended at {}", end.rfc3339());
+    }
+    format!("for {} more (until {})", span(end.since(now).as_secs()), end.rfc3339())
 }
 
 fn posture(session: &SessionInfo) -> String {

@@ -16,10 +16,15 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
         let client = context.signed_in().await?;
         let to = match &target {
             Target::Destination(destination) => destination.clone(),
-            Target::App(name) => client.destination(name).await?,
+            Target::App(name) => context.led(&client, async || Ok(client.destination(name).await?)).await?,
         };
-        let carried = client.stdio(&to, pipe::Input::take(), pipe::Output::take()).await;
-        carried.map_err(|error| Failure::stdio(app(&to), error))?;
+        // what is refused has carried nothing yet: the same pipes serve the next try
+        let (mut input, mut output) = (pipe::Input::take(), pipe::Output::take());
+        let carry = async || {
+            let carried = client.stdio(&to, &mut input, &mut output).await;
+            carried.map_err(|error| Failure::stdio(app(&to), error))
+        };
+        context.led(&client, carry).await?;
         Ok(Done::Ok)
     };
     tokio::select! {

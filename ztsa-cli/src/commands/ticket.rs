@@ -15,7 +15,8 @@ pub(crate) async fn run(args: cli::Ticket, context: &Context) -> Result<Done, Fa
         for_seconds: args.lifetime.map(|lifetime| lifetime.as_secs()),
         uses: args.uses,
     };
-    let ticket = client.ticket(&request).await.map_err(|error| Failure::about(args.app.as_str(), error))?;
+    let ask = async || client.ticket(&request).await.map_err(|error| Failure::about(args.app.as_str(), error));
+    let ticket = context.led(&client, ask).await?;
     let printer = &context.printer;
     if printer.json() {
         let expires = ticket.expires_at.rfc3339();

@@ -53,17 +53,31 @@ impl Watch {
             let _infallible = write!(line, " {}", style.bold(what));
         }
         if let Some(said) = &told.said {
-            let _infallible = write!(line, " — {said}");
+            let _infallible = write!(line, " — {}", self.printer.exact(said));
         }
         if let Some(problem) = &told.problem {
             let _infallible = write!(line, "\n  {} {}", style.dim("why: "), report::why(problem));
             if let Some(remedy) = &problem.remedy {
                 let remedy = remedy.replace("APP", told.what.as_deref().unwrap_or("APP"));
-                let _infallible = write!(line, "\n  {} {remedy}", style.dim("do:  "));
+                let _infallible = write!(line, "\n  {} {}", style.dim("do:  "), self.printer.exact(&remedy));
             }
         }
         self.printer.say(&line);
         Ok(())
+    }
+}
+
+/// What was refused, suspended or is wanted by an event, and why.
+pub(crate) fn refusal(event: &Event) -> Option<(String, &Problem)> {
+    match event {
+        Event::Refused { to, problem, .. } => Some((app(to), problem)),
+        Event::Suspended { connection, problem } => Some((app(&connection.to), problem)),
+        Event::LoginNeeded(problem) => Some(("the gateway".to_owned(), problem)),
+        Event::Gateway(event) if matches!(event.kind, EventKind::StepUp) => {
+            let app = event.app.as_ref().map_or_else(|| "the gateway".to_owned(), ToString::to_string);
+            Some((app, event.problem.as_ref()?))
+        }
+        _ => None,
     }
 }
 
@@ -168,6 +182,15 @@ fn told(event: &Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
         },
         Event::Gateway(event) => return gateway(event, curious, elsewhere),
         Event::LoginNeeded(problem) => about_all("login_needed", "sign-in needed", Tone::Bad, Some(problem)),
+        Event::Expiring(expiry) => Told {
+            said: Some(format!(
+                "the {} ends at {}; `ztsa login --extend` prolongs it and leaves everything open",
+                expiry.what,
+                clock(expiry.at)
+            )),
+            more: json!({ "what": expiry.what.to_string(), "ends_at": expiry.at }),
+            ..about_all("expiring", "ends soon", Tone::Bad, None)
+        },
         Event::Offline(problem) => about_all("offline", "offline, trying again", Tone::Bad, Some(problem)),
         Event::Online => about_all("online", "online again", Tone::Good, None),
         Event::Missed(count) if curious => Told {

@@ -12,8 +12,11 @@ use crate::ui::Style;
 pub(crate) async fn run(args: cli::Why, context: &Context) -> Result<Done, Failure> {
     let client = context.signed_in().await?;
     let answer = {
-        let _shown = context.printer.spinner("asking the gateway");
-        client.why(&args.app).await.map_err(|error| Failure::about(args.app.as_str(), error))?
+        let ask = async || {
+            let _shown = context.printer.spinner("asking the gateway");
+            client.why(&args.app).await.map_err(|error| Failure::about(args.app.as_str(), error))
+        };
+        context.led(&client, ask).await?
     };
     if context.printer.json() {
         context.printer.json_value(&answer)?;

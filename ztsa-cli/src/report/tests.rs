@@ -49,7 +49,7 @@ fn discovery() -> Vec<(DiscoveryError, u8)> {
         (DiscoveryError::Metadata(MetadataError::Resource { found: text(), asked: text() }), USAGE),
         (DiscoveryError::Metadata(MetadataError::Version { found: 2 }), UNREACHABLE),
         (DiscoveryError::NoIssuer { wanted: Some(text()), known: vec![text()] }, USAGE),
-        (DiscoveryError::IssuerChanged { pinned: vec![text()], added: vec![text()] }, LOGIN),
+        (DiscoveryError::IssuerChanged { issuer: text(), changes: Vec::new() }, LOGIN),
         (DiscoveryError::Issuer { issuer: text(), reason: text() }, UNREACHABLE),
     ]);
     all

@@ -7,8 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::ExtraRoots;
 
+mod wanted;
+
+pub(crate) use wanted::Wanted;
+
 const FILE: &str = "profile.json";
 const ROOTS: &str = "ca.pem";
+/// Beside the profiles: the name of the one to use.
+const USED: &str = "profile";
 
 /// What the last login was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +23,16 @@ pub(crate) struct Remembered {
     pub(crate) gateway: String,
     /// Extra root certificates, copied at login.
     pub(crate) roots: Option<ExtraRoots>,
+    /// The name of the issuer that the person signed in at.
+    pub(crate) issuer: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Written {
     gateway: String,
     ca_file: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
 }
 
 impl Remembered {
@@ -31,24 +41,47 @@ impl Remembered {
         let written: Written = serde_json::from_slice(&std::fs::read(dir.join(FILE)).ok()?).ok()?;
         let path = dir.join(ROOTS);
         let roots = if written.ca_file { Some(ExtraRoots { pem: std::fs::read(&path).ok()?, path }) } else { None };
-        Some(Self { gateway: written.gateway, roots })
+        Some(Self { gateway: written.gateway, roots, issuer: written.issuer })
     }
 
     /// Writes the values to a profile's directory, each file at once (a reader sees the old or the new one).
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub(crate) fn write(dir: &Path, gateway: &str, pem: Option<&[u8]>) -> std::io::Result<()> {
+    pub(crate) fn write(dir: &Path, gateway: &str, pem: Option<&[u8]>, issuer: Option<&str>) -> std::io::Result<()> {
         create_private(dir)?;
         if let Some(pem) = pem {
             replace(&dir.join(ROOTS), pem)?;
         }
-        let written = Written { gateway: gateway.to_owned(), ca_file: pem.is_some() };
+        let issuer = issuer.map(str::to_owned);
+        let written = Written { gateway: gateway.to_owned(), ca_file: pem.is_some(), issuer };
         replace(&dir.join(FILE), &serde_json::to_vec_pretty(&written)?)?;
         if pem.is_none() {
             let _absent = std::fs::remove_file(dir.join(ROOTS));
         }
         Ok(())
+    }
+}
+
+/// The profile that `ztsa profile use` chose.
+pub(crate) fn used(state: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(state.join(USED)).ok()?;
+    let name = text.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Chooses a profile for the commands to come; `None` goes back to `default`.
+///
+/// # Errors
+/// The state directory cannot be written.
+pub(crate) fn choose(state: &Path, name: Option<&str>) -> std::io::Result<()> {
+    create_private(state)?;
+    match name {
+        Some(name) => replace(&state.join(USED), name.as_bytes()),
+        None => match std::fs::remove_file(state.join(USED)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
     }
 }
 

@@ -33,7 +33,7 @@ fn a_flag_beats_the_environment_beats_the_file_beats_login() {
     let none = Environment::default();
     assert_eq!(gateway(&home.flags(), &none), None);
 
-    Remembered::write(&home.0.join("profiles/default"), "https://login", None).unwrap();
+    Remembered::write(&home.0.join("profiles/default"), "https://login", None, None).unwrap();
     assert_eq!(gateway(&home.flags(), &none), Some(("https://login".into(), "remembered from login".into())));
 
     let file = home.0.join("config.toml");
@@ -63,7 +63,7 @@ fn a_profile_is_chosen_the_same_way() {
 #[test]
 fn roots_remembered_for_one_gateway_are_not_used_for_another() {
     let home = Home::new("roots");
-    Remembered::write(&home.0.join("profiles/default"), "https://one.example", Some(b"pem")).unwrap();
+    Remembered::write(&home.0.join("profiles/default"), "https://one.example", Some(b"pem"), None).unwrap();
     let mut settings = Settings::resolve(&home.flags(), &Environment::default()).unwrap();
     assert_eq!(settings.roots.as_ref().map(|roots| roots.value.pem.as_slice()), Some(&b"pem"[..]));
     settings.set_gateway("https://one.example/");

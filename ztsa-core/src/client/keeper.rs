@@ -1,5 +1,6 @@
 //! What runs in the background: the session is renewed while anything is open, and the gateway's events are followed.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -115,10 +116,16 @@ impl Work {
 /// Renews the session before it ends, for as long as something is open: a live tunnel never lapses.
 async fn renew(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
     let mut backoff = Backoff::default();
+    let mut told = HashSet::new();
     while needs.wait_for(|needs| needs.open > 0).await.is_ok() {
         let pause = match work.api.tokens().session().await {
             Ok(session) => {
                 backoff = Backoff::default();
+                for expiry in work.api.tokens().expiring().await {
+                    if told.insert(expiry) {
+                        work.reporter.report(Event::Expiring(expiry));
+                    }
+                }
                 let now = work.api.tokens().now();
                 session.renew_at.since(now).clamp(Duration::from_secs(1), TICK)
             }

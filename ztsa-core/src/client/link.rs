@@ -7,7 +7,7 @@ use ztsa_net::relay::{Authority, End, Meter, relay};
 use ztsa_proto::app::AppList;
 use ztsa_proto::capsule::Notice;
 use ztsa_proto::name::Destination;
-use ztsa_proto::problem::Problem;
+use ztsa_proto::problem::{Problem, Retry};
 
 use super::keeper::Hold;
 use super::{Inner, refusal};
@@ -36,6 +36,14 @@ impl Dial for Link {
     async fn open(&self, to: &Destination, _way: Way) -> Result<Tunnel, Arc<Problem>> {
         let Inner { api, pool, directory, .. } = &*self.client;
         let options = OpenOptions { grant: directory.grant(to, api.tokens().now()), caller: None };
+        let refused = match pool.open(to, &options).await {
+            Ok(tunnel) => return Ok(tunnel),
+            Err(error) => refusal::of_open(error),
+        };
+        // the person may have done what was asked, in another process
+        if refused.retry != Retry::AfterStepUp || !api.tokens().look_again().await {
+            return Err(Arc::new(refused));
+        }
         pool.open(to, &options).await.map_err(|error| Arc::new(refusal::of_open(error)))
     }
 

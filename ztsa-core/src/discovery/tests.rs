@@ -98,20 +98,15 @@ async fn an_issuer_is_found_on_either_path_and_must_be_itself() {
 }
 
 #[test]
-fn a_new_issuer_wants_a_person_s_word() {
+fn only_issuers_that_nobody_met_are_strangers() {
     let metadata: ResourceMetadata = serde_json::from_value(document("https://gw.example.com")).unwrap();
-    let pinned = |issuers: &[&str]| issuers.iter().map(|issuer| (*issuer).to_owned()).collect::<Vec<_>>();
-    assert!(check_issuers(&[], &metadata, false).is_ok(), "first login");
-    assert!(check_issuers(&pinned(&["https://idp.example.com"]), &metadata, false).is_ok());
-    assert!(
-        check_issuers(&pinned(&["https://old.example.com", "https://idp.example.com"]), &metadata, false).is_ok(),
-        "fewer is no matter"
-    );
-    let error = check_issuers(&pinned(&["https://old.example.com"]), &metadata, false).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the gateway now sends people to another issuer: https://idp.example.com (before: https://old.example.com)"
-    );
-    assert!(error.hint().contains("--accept-issuer-change"));
-    assert!(check_issuers(&pinned(&["https://old.example.com"]), &metadata, true).is_ok());
+    let pin = |issuer: &str| Pin { issuer: issuer.to_owned(), client_id: None, page: None };
+    assert!(strangers(&[], &metadata).is_empty(), "first login");
+    assert!(strangers(&[pin("https://idp.example.com")], &metadata).is_empty());
+    assert_eq!(strangers(&[pin("https://old.example.com")], &metadata), ["https://idp.example.com"]);
+    let (info, described) = (&metadata.ztsa.issuers[0], json!({"issuer": "i", "token_endpoint": "https://i/token"}));
+    let described: IssuerMetadata = serde_json::from_value(described).unwrap();
+    let pins = pinned(vec![pin("https://old.example.com")], &metadata, info, &described);
+    assert_eq!(pins.len(), 2, "who comes back to the old one is not asked again");
+    assert!(strangers(&pins, &metadata).is_empty());
 }

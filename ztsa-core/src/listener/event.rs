@@ -15,6 +15,8 @@ use ztsa_proto::capsule::Notice;
 use ztsa_proto::name::Destination;
 use ztsa_proto::problem::Problem;
 
+use crate::token::Expiry;
+
 /// Events that a slow reader may fall behind before it misses some.
 const BACKLOG: usize = 512;
 
@@ -119,6 +121,8 @@ pub enum Event {
     Gateway(Arc<ztsa_proto::event::Event>),
     /// The session cannot be renewed without the person: sign in again.
     LoginNeeded(Arc<Problem>),
+    /// Something ends within half an hour unless the person signs in again; told once for each end.
+    Expiring(Expiry),
     /// The gateway cannot be reached; the client keeps trying.
     Offline(Arc<Problem>),
     /// The gateway is reached again after [`Event::Offline`].

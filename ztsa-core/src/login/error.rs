@@ -2,12 +2,14 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use ztsa_proto::problem::Retry;
 
 use crate::http::HttpError;
 
 /// The two ways to sign in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Flow {
     /// RFC 8628.
     Device,

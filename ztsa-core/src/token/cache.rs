@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use ztsa_proto::{metadata::ResourceMetadata, time::UnixTime};
 
 use crate::{
+    discovery::Pin,
     http::Http,
     store::{self, StoreError},
 };
@@ -24,14 +25,14 @@ pub(super) struct Cache {
 
 #[derive(Clone, Debug, Default)]
 struct Known {
-    pins: Vec<String>,
+    pins: Vec<Pin>,
     hints: Hints,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Pins {
     gateway: String,
-    issuers: Vec<String>,
+    issuers: Vec<Pin>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -90,12 +91,12 @@ impl Cache {
         });
     }
 
-    pub(super) fn pins(&self) -> Vec<String> {
+    pub(super) fn pins(&self) -> Vec<Pin> {
         self.known().pins.clone()
     }
 
     /// Pins the issuers that a person has signed in with.
-    pub(super) fn pin(&self, issuers: &[String]) -> Result<(), StoreError> {
+    pub(super) fn pin(&self, issuers: &[Pin]) -> Result<(), StoreError> {
         self.known().pins = issuers.to_vec();
         let Some(dir) = &self.dir else { return Ok(()) };
         let pins = Pins { gateway: self.gateway.clone(), issuers: issuers.to_vec() };

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use ztsa_proto::{metadata::ResourceMetadata, name::DeviceId, problem::Retry, time::UnixTime};
 
-use super::{SessionToken, TokenError, Tokens};
-use crate::{discovery, store::StoreKind};
+use super::{SessionToken, TokenError, Tokens, record::Credentials};
+use crate::{discovery, login::Flow, store::StoreKind};
 
 /// How long a gateway's metadata is used without asking again.
 const METADATA_TTL: Duration = Duration::from_secs(3600);
@@ -37,6 +37,27 @@ pub struct SignIn {
     pub expires_at: UnixTime,
     /// Whether it can be prolonged without a person.
     pub renewable: bool,
+    /// Until when it can be, by the issuer's clock, where the issuer says so.
+    pub renewable_until: Option<UnixTime>,
+    /// How the person signed in.
+    pub flow: Option<Flow>,
+}
+
+impl SignIn {
+    pub(super) fn of(credentials: &Credentials) -> Self {
+        Self {
+            issuer: credentials.issuer.clone(),
+            expires_at: credentials.expires_at,
+            renewable: credentials.refresh_token.is_some(),
+            renewable_until: credentials.refresh_ends,
+            flow: credentials.flow,
+        }
+    }
+
+    /// When a person has to sign in again, as far as that is known.
+    pub fn ends(&self) -> Option<UnixTime> {
+        if self.renewable { self.renewable_until } else { Some(self.expires_at) }
+    }
 }
 
 impl Tokens {
@@ -64,8 +85,8 @@ impl Tokens {
             cached => match (discovery::gateway(&self.inner.http, &self.inner.config).await, cached) {
                 (Ok(metadata), _) => {
                     // Nobody signs in now, and credentials go to the issuer that gave them: the next login asks.
-                    if let Err(change) = discovery::check_issuers(&self.inner.cache.pins(), &metadata, false) {
-                        tracing::warn!("{change}");
+                    for issuer in discovery::strangers(&self.inner.cache.pins(), &metadata) {
+                        tracing::warn!(issuer, "the gateway names an issuer that nobody has signed in at here");
                     }
                     self.inner.cache.store_metadata(&metadata, now);
                     metadata
@@ -95,11 +116,7 @@ impl Tokens {
             notes: self.inner.store.notes(),
             device: self.device(),
             session: session.filter(|_| credentials.is_some()),
-            sign_in: credentials.map(|credentials| SignIn {
-                issuer: credentials.issuer,
-                expires_at: credentials.expires_at,
-                renewable: credentials.refresh_token.is_some(),
-            }),
+            sign_in: credentials.as_ref().map(SignIn::of),
             clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
         })
     }

@@ -6,7 +6,7 @@ use ztsa_proto::{secret::Secret, session::SessionInfo, time::UnixTime};
 
 use super::SessionToken;
 use crate::{
-    login::{Issuer, IssuerTokens},
+    login::{Flow, Issuer, IssuerTokens},
     store::SecretBytes,
 };
 
@@ -29,12 +29,18 @@ pub(super) struct Credentials {
     pub(super) expires_at: UnixTime,
     #[serde(default, serialize_with = "expose_some")]
     pub(super) refresh_token: Option<Secret<String>>,
+    /// When the refresh token ends, where the issuer says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_ends: Option<UnixTime>,
+    /// How the person signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) flow: Option<Flow>,
     #[serde(default, serialize_with = "expose_some")]
     pub(super) id_token: Option<Secret<String>>,
 }
 
 impl Credentials {
-    pub(super) fn new(issuer: &Issuer, tokens: IssuerTokens) -> Self {
+    pub(super) fn new(issuer: &Issuer, flow: Flow, tokens: IssuerTokens) -> Self {
         Self {
             issuer: issuer.metadata.issuer.clone(),
             client_id: issuer.info.client_id.clone(),
@@ -46,6 +52,8 @@ impl Credentials {
             bound: tokens.bound,
             expires_at: tokens.expires_at,
             refresh_token: tokens.refresh_token,
+            refresh_ends: tokens.refresh_ends,
+            flow: Some(flow),
             id_token: tokens.id_token,
         }
     }
@@ -55,6 +63,9 @@ impl Credentials {
         self.access_token = tokens.access_token;
         self.bound = tokens.bound;
         self.expires_at = tokens.expires_at;
+        if tokens.refresh_token.is_some() || tokens.refresh_ends.is_some() {
+            self.refresh_ends = tokens.refresh_ends;
+        }
         self.refresh_token = tokens.refresh_token.or(self.refresh_token.take());
         self.id_token = tokens.id_token.or(self.id_token.take());
     }

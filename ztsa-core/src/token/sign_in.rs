@@ -1,20 +1,19 @@
 //! Signing in and out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use tokio::time::Instant;
 use ztsa_proto::{
     jws::{Signer, SoftwareKey},
-    metadata::ResourceMetadata,
     problem::Retry,
 };
 
-use super::{Current, SessionToken, TokenError, Tokens, record::Credentials};
+use super::{Choice, Current, LoginReason, SessionToken, TokenError, Tokens, record::Credentials};
 use crate::{
     discovery::{self, DiscoveryError},
     http::{Body, HttpError, Request},
-    login::{self, Issuer, Login, LoginError},
+    login::{self, Login, LoginError},
     store::{Record, StoreError},
 };
 
@@ -23,8 +22,8 @@ use crate::{
 pub struct LoginOptions {
     /// Which of the gateway's issuers, by name or identifier; the first when not given.
     pub issuer: Option<String>,
-    /// A person has confirmed that the gateway may send people to another issuer than before.
-    pub accept_issuer_change: bool,
+    /// The issuer (its identifier) that a person has confirmed, where it is not as it was at the first login.
+    pub accept_issuer: Option<String>,
 }
 
 /// What a logout did; the credentials are gone from this machine in any case.
@@ -36,6 +35,15 @@ pub struct Logout {
     pub gateway: Result<(), TokenError>,
     /// Whether the issuer revoked the sign-in; `Ok(false)` when it has no way to.
     pub issuer: Result<bool, HttpError>,
+    /// The issuer that the person was signed in at.
+    pub issuer_url: Option<String>,
+}
+
+/// How long a sign-out waits for each who has to be told.
+const TELL: Duration = Duration::from_secs(8);
+
+fn silent(host: &str) -> HttpError {
+    HttpError::Timeout { host: host.to_owned(), connected: true }
 }
 
 impl Tokens {
@@ -51,62 +59,88 @@ impl Tokens {
         login: impl Into<Login<'_>>,
         options: LoginOptions,
     ) -> Result<Arc<SessionToken>, SignInError> {
-        let login = login.into();
-        let metadata = discovery::gateway(&self.inner.http, &self.inner.config).await?;
-        discovery::check_issuers(&self.inner.cache.pins(), &metadata, options.accept_issuer_change)?;
-        let issuer = self.issuer(&metadata, options.issuer.as_deref()).await?;
+        let offer = self.offer().await?;
+        let mut choice = self.choose(&offer, options.issuer.as_deref()).await?;
+        if options.accept_issuer.as_ref() == Some(&choice.issuer.info.issuer) {
+            choice.accept();
+        }
+        self.login_at(login, &choice).await
+    }
+
+    /// Signs in at an issuer that was chosen before. Who is signed in already keeps the session and what is open under
+    /// it, when it is the same person.
+    ///
+    /// # Errors
+    /// See [`SignInError`]; among them [`DiscoveryError::IssuerChanged`], when nobody accepted a change.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the sign-in up; an earlier one stays as it was.
+    pub async fn login_at(
+        &self,
+        login: impl Into<Login<'_>>,
+        choice: &Choice,
+    ) -> Result<Arc<SessionToken>, SignInError> {
+        choice.check()?;
+        let (login, issuer) = (login.into(), &choice.issuer);
+        let flow = login.flow();
         let key = self.keep_key().await?;
-        let tokens = login::run(login, &self.inner.http, &issuer, &*key).await?;
-        let credentials = Credentials::new(&issuer, tokens);
+        let tokens = login::run(login, &self.inner.http, issuer, &*key).await?;
+        let credentials = Credentials::new(issuer, flow, tokens);
         let _lock = self.lock().await?;
+        let previous = self.load_session().await.ok().flatten();
         self.inner.store.save(Record::Credentials, &credentials.write()).await.map_err(TokenError::Store)?;
         self.inner.store.remove(Record::Session).await.map_err(TokenError::Store)?;
-        self.inner.cache.pin(&metadata.authorization_servers).map_err(TokenError::Store)?;
-        self.inner.cache.store_metadata(&metadata, self.inner.config.clock.now());
-        *self.inner.metadata.lock().await = Some((Arc::new(metadata), Instant::now()));
+        let pins = discovery::pinned(choice.pins.clone(), &choice.metadata, &issuer.info, &issuer.metadata);
+        self.inner.cache.pin(&pins).map_err(TokenError::Store)?;
+        self.inner.cache.store_metadata(&choice.metadata, self.inner.config.clock.now());
+        *self.inner.metadata.lock().await = Some((Arc::clone(&choice.metadata), Instant::now()));
         *self.current() = Current::default();
+        if let Some(previous) = previous {
+            // a session that goes on keeps its tunnels; one that cannot is no reason against a new one
+            match self.begin(credentials.clone(), true, Some(&previous)).await {
+                Err(TokenError::LoginRequired(LoginReason::Gateway(problem))) => {
+                    tracing::debug!(%problem, "the earlier session does not go on");
+                }
+                begun => return Ok(begun?),
+            }
+        }
         // as they came, however short they last: the ID token vouches for the access token that came with it, and few
         // issuers send another one with a refresh
         Ok(self.begin(credentials, false, None).await?)
     }
 
-    /// Signs out: revokes at the issuer (RFC 7009), ends the session at the gateway, and removes the credentials. The
-    /// device key stays, so that an approved device stays approved.
+    /// Signs out: removes the credentials, revokes them at the issuer (RFC 7009), and ends the session at the gateway,
+    /// each within eight seconds. The device key stays, so that an approved device stays approved.
     ///
     /// # Errors
     /// The credentials could not be removed. What the network did not allow is in [`Logout`].
     ///
     /// # Cancel safety
-    /// Dropping the future may leave the credentials in place.
+    /// Dropping the future may leave issuer or gateway untold.
     pub async fn logout(&self) -> Result<Logout, TokenError> {
         let _lock = self.lock().await?;
         let credentials = self.load_credentials().await.ok().flatten();
         let stored = self.load_session().await.ok().flatten();
-        let session = stored.filter(|session| self.now() < session.expires_at);
-        let was_signed_in = credentials.is_some();
-        let gateway = async {
-            match &session {
-                Some(session) => self.end_session(session).await,
-                None => Ok(()),
-            }
-        };
-        let issuer = async {
-            match &credentials {
-                Some(credentials) => self.revoke(credentials).await,
-                None => Ok(false),
-            }
-        };
-        let (gateway, issuer) = tokio::join!(gateway, issuer);
+        // first here: whoever cannot wait for the network is signed out all the same
         *self.current() = Current::default();
         self.inner.store.remove(Record::Session).await?;
         self.inner.store.remove(Record::Credentials).await?;
-        Ok(Logout { was_signed_in, gateway, issuer })
-    }
-
-    async fn issuer(&self, metadata: &ResourceMetadata, wanted: Option<&str>) -> Result<Issuer, DiscoveryError> {
-        let info = discovery::choose(metadata, wanted)?.clone();
-        let metadata = discovery::issuer(&self.inner.http, &info.issuer).await?;
-        Ok(Issuer { info, metadata })
+        let session = stored.filter(|session| self.now() < session.expires_at);
+        let gateway = async {
+            let Some(session) = &session else { return Ok(()) };
+            tokio::time::timeout(TELL, self.end_session(session))
+                .await
+                .unwrap_or_else(|_| Err(TokenError::Gateway(silent(&self.inner.config.resource()))))
+        };
+        let issuer = async {
+            let Some(credentials) = &credentials else { return Ok(false) };
+            tokio::time::timeout(TELL, self.revoke(credentials))
+                .await
+                .unwrap_or_else(|_| Err(silent(&credentials.issuer)))
+        };
+        let (gateway, issuer) = tokio::join!(gateway, issuer);
+        let issuer_url = credentials.as_ref().map(|credentials| credentials.issuer.clone());
+        Ok(Logout { was_signed_in: credentials.is_some(), gateway, issuer, issuer_url })
     }
 
     /// Makes sure that the device key is on disk, once, for all processes.

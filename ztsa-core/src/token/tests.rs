@@ -275,16 +275,58 @@ async fn a_changed_issuer_stops_the_sign_in_until_it_is_confirmed() {
     let stage = Stage::new().await;
     let tokens = stage.process().await;
     stage.sign_in(&tokens).await.unwrap();
+    let (real, asked) = (stage.url(), stage.count("/device"));
     stage.add_issuer("https://evil.example.com");
-    stage.advance(4000);
-    assert_eq!(stage.process().await.session().await.unwrap().token.expose(), "session-2", "who is signed in stays so");
-    assert_eq!(stage.count("/.well-known/oauth-protected-resource"), 2);
-    let error = stage.sign_in(&tokens).await.unwrap_err();
-    assert!(error.to_string().contains("https://evil.example.com"), "{error}");
-    assert_eq!(stage.count("/device"), 1, "nobody was asked for anything");
-    let options = LoginOptions { accept_issuer_change: true, ..LoginOptions::default() };
-    stage.sign_in_with(&tokens, options).await.unwrap();
     stage.sign_in(&tokens).await.unwrap();
+    assert_eq!(stage.count("/device"), asked + 1, "an issuer that nobody signs in at changes nothing");
+    let evil = LoginOptions { issuer: Some("https://evil.example.com".to_owned()), ..LoginOptions::default() };
+    assert!(stage.sign_in_with(&tokens, evil).await.is_err(), "and cannot be reached by name unseen");
+    stage.client_id("other-client");
+    stage.advance(4000);
+    assert_eq!(stage.process().await.session().await.unwrap().token.expose(), "session-3", "who is signed in stays so");
+    let error = stage.sign_in(&tokens).await.unwrap_err();
+    assert!(error.to_string().contains("client: ztsa-cli -> other-client"), "{error}");
+    assert!(error.hint().contains(&format!("`ztsa login --accept-issuer {real}`")), "{}", error.hint());
+    assert_eq!(stage.count("/device"), asked + 1, "nobody was asked for anything");
+    let accept = |issuer: &str| LoginOptions { accept_issuer: Some(issuer.to_owned()), ..LoginOptions::default() };
+    assert!(stage.sign_in_with(&tokens, accept("https://evil.example.com")).await.is_err(), "not the one accepted");
+    stage.sign_in_with(&tokens, accept(&real)).await.unwrap();
+    stage.sign_in(&stage.process().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fresh_sign_in_goes_on_with_the_session_where_the_gateway_lets_it() {
+    let stage = Stage::new().await;
+    let tokens = stage.process().await;
+    stage.sign_in(&tokens).await.unwrap();
+    assert!(stage.last("/ztsa/v1/token").field("session").is_none(), "a first one has nothing to go on with");
+    stage.sign_in(&tokens).await.unwrap();
+    assert_eq!(stage.last("/ztsa/v1/token").field("session").as_deref(), Some("s-1"));
+    stage.advance(100_000);
+    stage.exchange(|request| {
+        let mut over = serde_json::to_value(ztsa_proto::problem::new("session.expired")).unwrap();
+        over["error"] = "invalid_grant".into();
+        request.field("session").map(|_| Reply::json(400, &over))
+    });
+    let refreshed = stage.count("/refresh");
+    stage.sign_in(&stage.process().await).await.unwrap();
+    assert!(stage.last("/ztsa/v1/token").field("session").is_none(), "one that has ended is let go");
+    assert_eq!(stage.count("/refresh"), refreshed, "what was just given is not refreshed");
+}
+
+#[tokio::test]
+async fn one_process_asks_the_person_and_the_others_wait() {
+    let stage = Stage::new().await;
+    let (first, second) = (stage.process().await, stage.process().await);
+    let turn = first.turn(|_| panic!("nobody was there before")).await.unwrap();
+    let mut told = None;
+    {
+        let mut waiting = std::pin::pin!(second.turn(|holder| told = Some(holder.to_owned())));
+        assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+        drop(turn);
+        waiting.await.unwrap();
+    }
+    assert!(told.unwrap().contains(&std::process::id().to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ type Override = Box<dyn Fn(&Received) -> Option<Reply> + Send + Sync>;
 struct Plan {
     url: String,
     issuers: Vec<String>,
+    client: String,
     nonce: Option<String>,
     refresh: Option<Override>,
     exchange: Option<Override>,
@@ -106,6 +107,11 @@ impl Stage {
 
     pub(super) fn add_issuer(&self, issuer: &str) {
         self.plan.lock().unwrap().issuers.push(issuer.to_owned());
+    }
+
+    /// Makes the gateway name another client, and an issuer that does not exist besides.
+    pub(super) fn client_id(&self, client: &str) {
+        self.plan.lock().unwrap().client = client.to_owned();
     }
 
     /// Ends the server; the state stays.
@@ -196,6 +202,10 @@ impl Plan {
         )
     }
 
+    fn client(&self) -> &str {
+        if self.client.is_empty() { "ztsa-cli" } else { &self.client }
+    }
+
     fn metadata(&self) -> Value {
         let at = |path: &str| format!("{}/ztsa/v1/{path}", self.url);
         json!({
@@ -204,7 +214,7 @@ impl Plan {
                 "version": 1, "token_endpoint": at("token"), "session_endpoint": at("session"), "apps_endpoint": at("apps"),
                 "grants_endpoint": at("grants"), "tickets_endpoint": at("tickets"), "why_endpoint": at("why"),
                 "posture_endpoint": at("posture"), "events_endpoint": at("events"), "tunnel_template": at("tunnel"),
-                "issuers": [{"issuer": self.url, "name": "dev", "client_id": "ztsa-cli", "scopes": ["openid"]}],
+                "issuers": self.issuers.iter().map(|issuer| json!({"issuer": issuer, "name": "dev", "client_id": self.client(), "scopes": ["openid"]})).collect::<Vec<_>>(),
                 "posture": ["os.kernel", "disk.root"],
             },
         })

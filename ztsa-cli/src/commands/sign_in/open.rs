@@ -5,17 +5,6 @@ use std::process::{Command, Stdio};
 
 use crate::env::{self, Environment};
 
-/// Whether a browser on this machine would be seen by the person who typed the command.
-pub(crate) fn has_display(environment: &Environment) -> bool {
-    if environment.has(env::SSH_CONNECTION) || environment.has(env::CI) {
-        return false;
-    }
-    cfg!(any(target_os = "macos", windows))
-        || environment.has(env::DISPLAY)
-        || environment.has(env::WAYLAND_DISPLAY)
-        || environment.has(env::WSL_DISTRO_NAME)
-}
-
 /// Starts the first opener that exists and does not wait for it; says whether one was started.
 pub(crate) fn open(url: &str, environment: &Environment) -> bool {
     // Only what came from an issuer as a web address is handed to another program.
@@ -59,20 +48,6 @@ fn start(program: &OsString, args: &[&str], url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_browser_is_local_only_where_a_display_is() {
-        for (values, expected) in [
-            (&[][..], false),
-            (&[(env::DISPLAY, ":0")], true),
-            (&[(env::WAYLAND_DISPLAY, "wayland-0")], true),
-            (&[(env::DISPLAY, ":0"), (env::SSH_CONNECTION, "10.0.0.1 5 10.0.0.2 22")], false),
-            (&[(env::DISPLAY, ":0"), (env::CI, "true")], false),
-        ] {
-            assert_eq!(has_display(&Environment::of(values)), expected, "{values:?}");
-        }
-    }
 
     #[test]
     fn only_web_addresses_are_opened() {
