@@ -43,6 +43,7 @@ impl Home {
             .env("ZTSA_CONFIG_DIR", self.folder.join("config/ztsa"))
             .env("ZTSA_STATE_DIR", self.folder.join("state/ztsa"))
             .env("ZTSA_STORE", "file")
+            .env("ZTSA_TPM", "off")
             .env("ZTSA_CA_FILE", &self.ca)
             .current_dir(self.folder.path());
         command

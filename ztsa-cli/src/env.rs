@@ -28,6 +28,7 @@ variables! {
     GATEWAY = "ZTSA_GATEWAY", "The gateway's URL, like --gateway.";
     CA_FILE = "ZTSA_CA_FILE", "A PEM file with extra root certificates, like --ca-file.";
     STORE = "ZTSA_STORE", "Where credentials are kept: auto, keyring, file or memory, like --store.";
+    TPM = "ZTSA_TPM", "Which TPM holds the device key: auto, off, or its device file.";
     CONFIG_DIR = "ZTSA_CONFIG_DIR", "The directory of config.toml, like --config-dir.";
     STATE_DIR = "ZTSA_STATE_DIR", "The directory of credentials and profiles, like --state-dir.";
     LOG = "ZTSA_LOG", "What to log on stderr, for instance info or ztsa_core=debug.";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ztsa_core::config::{Config, ConfigError, StoreChoice};
+use ztsa_core::config::{Config, ConfigError, StoreChoice, TpmChoice};
 use ztsa_core::listener::listen::Listen;
 use ztsa_proto::name::AppName;
 
@@ -85,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) roots: Option<Sourced<ExtraRoots>>,
     /// Where credentials are kept.
     pub(crate) store: Sourced<StoreChoice>,
+    /// Which TPM holds the device key.
+    pub(crate) tpm: Sourced<TpmChoice>,
     /// The directory of config.toml.
     pub(crate) config_dir: Sourced<PathBuf>,
     /// The directory of credentials and profiles.
@@ -197,9 +199,14 @@ impl Settings {
             .or_else(|| Some(Sourced::new(remembered.as_ref()?.gateway.clone(), Source::Login)));
         let store = match (&flags.store, environment.text(env::STORE), entry.store) {
             (Some(store), _, _) => Sourced::new(choice(*store), Source::Flag("--store")),
-            (None, Some(text), _) => store_of(text, Source::Environment(env::STORE.name))?,
-            (None, None, Some(text)) => store_of(&text, from_file())?,
+            (None, Some(text), _) => parsed(text, Source::Environment(env::STORE.name))?,
+            (None, None, Some(text)) => parsed(&text, from_file())?,
             (None, None, None) => Sourced::new(StoreChoice::Auto, Source::Default),
+        };
+        let tpm = match (environment.text(env::TPM), entry.tpm) {
+            (Some(text), _) => parsed(text, Source::Environment(env::TPM.name))?,
+            (None, Some(text)) => parsed(&text, from_file())?,
+            (None, None) => Sourced::new(TpmChoice::Auto, Source::Default),
         };
         let roots = match (&flags.ca_file, environment.get(env::CA_FILE), entry.ca_file) {
             (Some(path), _, _) => Some(roots(path, Source::Flag("--ca-file"))?),
@@ -216,6 +223,7 @@ impl Settings {
             gateway,
             roots,
             store,
+            tpm,
             config_dir,
             state_dir,
             proxy_listen: entry.proxy_listen.map(|address| Sourced::new(address, from_file())),
@@ -264,6 +272,7 @@ impl Settings {
             .map_err(|source| SettingsError::Value { from: gateway.source.clone(), source })?;
         config.state = Some(self.state_dir.value.clone());
         config.store = self.store.value;
+        config.tpm = self.tpm.value.clone();
         config.profile.clone_from(&self.profile.value);
         if let Some(roots) = &self.roots {
             config.roots = config.roots.with_pem(&roots.value.pem).map_err(|error| SettingsError::NotRoots {
@@ -343,9 +352,9 @@ fn roots(path: &Path, from: Source) -> Result<Sourced<ExtraRoots>, SettingsError
     }
 }
 
-fn store_of(text: &str, from: Source) -> Result<Sourced<StoreChoice>, SettingsError> {
+fn parsed<T: std::str::FromStr<Err = ConfigError>>(text: &str, from: Source) -> Result<Sourced<T>, SettingsError> {
     match text.parse() {
-        Ok(store) => Ok(Sourced::new(store, from)),
+        Ok(value) => Ok(Sourced::new(value, from)),
         Err(source) => Err(SettingsError::Value { from, source }),
     }
 }

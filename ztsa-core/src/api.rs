@@ -24,6 +24,7 @@ use ztsa_proto::{
 
 pub use self::{error::ApiError, events::Events};
 use crate::{
+    apart,
     http::{Body, HttpError, Request, Response},
     posture,
     token::{SessionToken, Tokens},
@@ -133,7 +134,9 @@ impl Api {
         let url = metadata.ztsa.posture_endpoint.as_str();
         let report = self.posture().await?;
         let nonce = self.tokens.http().nonce(url);
-        let signed = sign(&*self.tokens.key(), &report, &metadata.resource, nonce.as_deref(), self.tokens.now());
+        let (resource, now) = (metadata.resource.clone(), self.tokens.now());
+        let signed =
+            apart::sign(&*self.tokens.key(), move |key| sign(key, &report, &resource, nonce.as_deref(), now)).await;
         let signed = signed.map_err(HttpError::Sign).map_err(ApiError::Http)?;
         self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed)).await.map(|_| ())
     }

@@ -1,10 +1,14 @@
 //! What a client is told from outside: which gateway, which roots, where its state lives.
 
+mod tpm;
+
 use std::{path::PathBuf, time::Duration};
 
 use url::{Host, Url};
 use zeroize::Zeroizing;
 use ztsa_net::{clock::Clock, tls::Roots};
+
+pub use self::tpm::{TpmChoice, TpmPlace};
 
 /// Everything a client needs to know before it starts; the library reads no environment and no home directory.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// Where the wrapping key of the credentials is kept.
     pub store: StoreChoice,
+    /// Which TPM holds the device key, if any.
+    pub tpm: TpmChoice,
     /// The profile's name: `[A-Za-z0-9._-]`, at most 64 characters, not starting with a dot.
     pub profile: String,
     /// The way out to the network.
@@ -33,7 +39,7 @@ impl Config {
     /// Makes a configuration for a gateway, given as `gw.example.com` or `https://gw.example.com`.
     ///
     /// # Defaults
-    /// Mozilla's roots, no state directory, store `Auto`, profile `default`, system proxy, system clock.
+    /// Mozilla's roots, no state directory, store `Auto`, the machine's TPM, profile `default`, system proxy, system clock.
     ///
     /// # Errors
     /// Says what is wrong with the URL and what is wanted.
@@ -43,6 +49,7 @@ impl Config {
             roots: Roots::mozilla(),
             state: None,
             store: StoreChoice::Auto,
+            tpm: TpmChoice::Auto,
             profile: "default".to_owned(),
             proxy: Proxy::System,
             clock: Clock::system(),
@@ -73,12 +80,12 @@ impl Config {
 /// Where the wrapping key of the credentials is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoreChoice {
-    /// The operating system's key store where it works, else a key file.
+    /// The operating system's key store where it works, else a file, sealed by the TPM where there is one.
     #[default]
     Auto,
     /// The operating system's key store, or an error.
     Keyring,
-    /// A key file with mode 0600 beside the credentials.
+    /// A key file with mode 0600 beside the credentials, worth nothing without the TPM where there is one.
     File,
     /// Nothing is written; the login ends with the process.
     Memory,
@@ -156,6 +163,12 @@ pub enum ConfigError {
         /// What was given.
         given: String,
     },
+    /// Not a TPM's place.
+    #[error("`{given}` is not a TPM: use auto, off, or the absolute path of its device")]
+    Tpm {
+        /// What was given.
+        given: String,
+    },
 }
 
 impl ConfigError {
@@ -165,6 +178,7 @@ impl ConfigError {
             Self::Gateway { .. } => "ztsa login https://gw.example.com".to_owned(),
             Self::Profile { .. } => "choose another name with --profile".to_owned(),
             Self::Store { .. } => "set ZTSA_STORE to auto, keyring, file or memory".to_owned(),
+            Self::Tpm { .. } => "set ZTSA_TPM to auto, off or /dev/tpmrm0".to_owned(),
         }
     }
 }

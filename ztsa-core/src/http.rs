@@ -16,6 +16,7 @@ use std::{
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName};
 use url::Url;
+use zeroize::Zeroizing;
 use ztsa_net::clock::Clock;
 use ztsa_proto::{
     dpop::{self, ProofInput},
@@ -29,7 +30,10 @@ pub use self::{
     message::{Body, Request, Response, Streaming},
     seen::{Seen, SeenKind},
 };
-use crate::config::{Config, Proxy, is_loopback};
+use crate::{
+    apart,
+    config::{Config, Proxy, is_loopback},
+};
 
 /// The largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 1 << 20;
@@ -137,17 +141,25 @@ impl Http {
     ///
     /// # Errors
     /// The key cannot sign.
-    pub fn proof(
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn proof(
         &self,
         signer: &dyn Signer,
         method: &str,
         url: &str,
         token: Option<&str>,
     ) -> Result<String, SignError> {
-        let target = url.split(['?', '#']).next().unwrap_or(url);
-        let nonce = self.nonce(url);
-        let at = self.now(url);
-        dpop::proof(signer, &ProofInput { method, url: target, access_token: token, nonce: nonce.as_deref(), at })
+        let target = url.split(['?', '#']).next().unwrap_or(url).to_owned();
+        let (method, nonce, at) = (method.to_owned(), self.nonce(url), self.now(url));
+        let token = token.map(|token| Zeroizing::new(token.to_owned()));
+        let work = move |signer: &dyn Signer| {
+            let access_token = token.as_ref().map(|token| token.as_str());
+            let nonce = nonce.as_deref();
+            dpop::proof(signer, &ProofInput { method: &method, url: &target, access_token, nonce, at })
+        };
+        apart::sign(signer, work).await
     }
 
     /// Sends a request and reads the whole answer.
@@ -231,7 +243,7 @@ impl Http {
         }
         if let Some(signer) = request.signer {
             let token = request.token.or(request.proved_token).map(|token| token.expose().as_str());
-            let proof = self.proof(signer, request.method.as_str(), request.url, token)?;
+            let proof = self.proof(signer, request.method.as_str(), request.url, token).await?;
             builder = builder.header(HeaderName::from_static("dpop"), proof);
         }
         builder = match &request.body {

@@ -1,7 +1,7 @@
 //! The ztsa client library: sign in, keep the session, describe the device, open tunnels to apps, serve them locally.
 //!
-//! Modules, each naming only those above it: [`config`], [`http`] (requests with DPoP), [`discovery`] (who signs people
-//! in), [`login`] (device and browser flow), [`store`] (sealed credentials), [`token`] (one session for all processes),
+//! Modules, each naming only those above it: [`config`], `apart` (work that may hang), [`http`] (requests with DPoP), [`discovery`] (who signs people
+//! in), [`login`] (device and browser flow), [`tpm`], [`store`] (sealed credentials), [`device`] (the device key), [`token`] (one session for all processes),
 //! [`posture`] (what this device says about itself), [`api`] (the gateway's JSON endpoints), [`tunnel`] (HTTP/2 streams
 //! on warm connections), [`stream`] (a tunnel as a byte stream), [`listener`] (where local programs come in), [`client`] (the
 //! front door).
@@ -32,13 +32,19 @@
 
 pub mod config;
 
+mod apart;
+
 pub mod http;
 
 pub mod discovery;
 
 pub mod login;
 
+pub mod tpm;
+
 pub mod store;
+
+pub mod device;
 
 pub mod posture;
 

@@ -1,35 +1,34 @@
 //! Sealed credentials: AES-256-GCM in files with mode 0600; the wrapping key in the operating system's key store where
-//! there is one, else in a key file beside them, else everything in memory.
+//! there is one, else computed by the TPM where there is one, else in a key file beside them, else everything in memory.
 //!
 //! Only the 32-byte wrapping key is in the key store, because some key stores hold little. State that cannot be read
-//! any more is put aside and treated as absent, with a note; it never stops a sign-in.
+//! any more is put aside and treated as absent, with a note; it never stops a sign-in. What cannot be written is kept in
+//! memory, and written as soon as it can be.
 
+mod error;
 mod file;
 mod keyring;
+mod keys;
 mod memory;
 mod seal;
 
 use std::{
-    collections::HashSet,
     fmt,
+    io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex as StdMutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
-use ztsa_proto::problem::Retry;
 
+pub use self::{error::StoreError, keyring::KeyringError};
 use self::{
-    keyring::{KeyringEntry, KeyringError},
+    file::Reserved,
+    keys::{Keys, Unwrapped},
     memory::Memory,
-    seal::{Key, SealError, Wrap},
+    seal::{SealError, Wrap},
 };
-use crate::config::{Config, ConfigError, StoreChoice};
-
-/// How long a key store that did not work is left alone.
-const KEYRING_PAUSE: Duration = Duration::from_secs(60);
+use crate::config::{Config, StoreChoice};
 
 /// Bytes that are wiped when dropped.
 pub type SecretBytes = Zeroizing<Vec<u8>>;
@@ -61,6 +60,8 @@ impl Record {
 pub enum StoreKind {
     /// In the operating system's key store.
     Keyring,
+    /// Computed by the TPM from a 0600 file.
+    Tpm,
     /// In a 0600 file.
     File,
     /// Nowhere: nothing is written.
@@ -71,6 +72,7 @@ impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keyring => "keyring",
+            Self::Tpm => "file, sealed by the TPM",
             Self::File => "file",
             Self::Memory => "memory",
         })
@@ -86,46 +88,46 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     dir: Option<PathBuf>,
-    choice: StoreChoice,
-    entry: KeyringEntry,
+    keys: Keys,
     memory: Memory,
-    keys: Mutex<Keys>,
-    notes: StdMutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
 }
 
-#[derive(Default)]
-struct Keys {
-    keyring: Option<Key>,
-    file: Option<Key>,
-    writing: Option<StoreKind>,
-    /// The key store did not work then; it is not asked again at once, because each time may take three seconds.
-    refused: Option<(Instant, KeyringError)>,
-    /// Records that could not be opened, and are moved aside before they are written.
-    closed: HashSet<Record>,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("writing", &self.writing).finish_non_exhaustive()
-    }
-}
+/// Room on the disk for a record that is about to be saved.
+#[derive(Debug)]
+pub(crate) struct Room(Option<Reserved>);
 
 impl Store {
-    /// Opens the store of a profile; no key store is asked yet.
+    /// Opens the store of a profile; no key store and no TPM is asked yet.
+    ///
+    /// A directory that cannot be made because nothing can be written there is no error: everything is in memory then.
     ///
     /// # Errors
-    /// The profile's directory cannot be made or is not private.
+    /// The profile's directory is not one, or is somebody else's.
     pub fn open(config: &Config) -> Result<Self, StoreError> {
-        let dir = match config.store {
+        let wanted = match config.store {
             StoreChoice::Memory => None,
             _ => config.profile_dir()?,
         };
-        if let Some(dir) = &dir {
-            file::private_dir(dir).map_err(|source| StoreError::Io { path: dir.clone(), source })?;
+        let mut notes = Vec::new();
+        let dir = match wanted {
+            Some(dir) => match file::private_dir(&dir) {
+                Ok(()) => Some(dir),
+                Err(error) if is_read_only(&error, &dir) => {
+                    notes.push(format!("nothing is kept after this command: {}: {error}", dir.display()));
+                    None
+                }
+                Err(source) => return Err(StoreError::Io { path: dir, source }),
+            },
+            None => None,
+        };
+        let keys = Keys::new(config, dir.clone());
+        let inner = Inner { dir, keys, memory: Memory::default(), notes: Mutex::default() };
+        let store = Self { inner: Arc::new(inner) };
+        for note in notes {
+            store.note(note);
         }
-        let entry = KeyringEntry::new(&config.profile, dir.as_deref());
-        let (memory, keys, notes) = (Memory::default(), Mutex::default(), StdMutex::default());
-        Ok(Self { inner: Arc::new(Inner { dir, choice: config.store, entry, memory, keys, notes }) })
+        Ok(store)
     }
 
     /// The profile's directory; `None` when nothing is written.
@@ -146,14 +148,19 @@ impl Store {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn kind(&self) -> Result<StoreKind, StoreError> {
-        let mut keys = self.inner.keys.lock().await;
-        self.writing(&mut keys).await
+        self.inner.keys.kind().await
+    }
+
+    /// Why the wrapping key is not in a better place, where somebody would wonder.
+    pub async fn reason(&self) -> Option<String> {
+        self.inner.keys.reason().await
     }
 
     /// Reads a record; `None` when there is none, or none that can be read any more.
     ///
     /// # Errors
-    /// The file cannot be read, or it is sealed with a key that the key store does not give out now.
+    /// The file cannot be read, was written by a newer version, or is sealed with a key that the key store or the TPM does
+    /// not give out now.
     ///
     /// # Cancel safety
     /// Cancel-safe.
@@ -161,33 +168,34 @@ impl Store {
         let Some(dir) = &self.inner.dir else { return Ok(self.inner.memory.load(record)) };
         let path = dir.join(record.name());
         let sealed = blocking(&path, file::read).await?;
+        if let Some(unsaved) = self.inner.memory.unsaved(record, sealed.as_deref()) {
+            // What another command wrote meanwhile counts; else this is tried again with each use.
+            let _still_unsaved = self.write(record, &unsaved, None).await;
+            return Ok(Some(unsaved));
+        }
         let Some(sealed) = sealed else { return Ok(None) };
-        let mut keys = self.inner.keys.lock().await;
         let wrap = match seal::wrap_of(&sealed) {
             Ok(wrap) => wrap,
-            Err(error) => return self.heal(&path, error).await,
+            Err(SealError::Newer) => return Err(StoreError::Newer { path }),
+            Err(error) => return self.heal(&path, &error.to_string()).await,
         };
-        let key = match wrap {
-            Wrap::File => self.file_key(&mut keys, dir, false).await?,
-            Wrap::Keyring => match self.keyring_key(&mut keys).await {
-                Ok(key) => key,
-                Err(_) if self.inner.choice == StoreChoice::File => None,
-                Err(source) => return Err(StoreError::Locked { source }),
-            },
+        let key = match self.inner.keys.unwrap(wrap, record).await? {
+            Unwrapped::Key(key) => key,
+            Unwrapped::Lost(why) => {
+                self.note(format!("{} {why}; sign in again", path.display()));
+                return Ok(None);
+            }
         };
-        let Some(key) = key else {
-            self.note(format!("{} is sealed with a key that is not there any more; sign in again", path.display()));
-            keys.closed.insert(record);
-            return Ok(None);
-        };
-        match seal::open(&key, record.name(), &sealed) {
-            Ok(plain) => Ok(Some(plain)),
-            Err(error) => self.heal(&path, error).await,
+        match (seal::open(&key, record.name(), &sealed), wrap) {
+            (Ok(plain), _) => Ok(Some(plain)),
+            (Err(_), Wrap::Tpm) => self.heal(&path, "another TPM sealed it, or this one before it was cleared").await,
+            (Err(error), _) => self.heal(&path, &error.to_string()).await,
         }
     }
 
     /// Writes a record, replacing the old one in one step. What was saved is there after a power cut, except for
-    /// [`Record::Session`], which can always be had again.
+    /// [`Record::Session`], which can always be had again. What cannot be written is kept in memory, and is written with
+    /// the next use that finds room.
     ///
     /// # Errors
     /// The file cannot be written (a full disk), or the key store was asked for by name and does not work.
@@ -195,23 +203,34 @@ impl Store {
     /// # Cancel safety
     /// When the future is dropped, either the old or the new record is there, whole.
     pub async fn save(&self, record: Record, plain: &[u8]) -> Result<(), StoreError> {
-        let Some(dir) = &self.inner.dir else {
-            self.inner.memory.save(record, plain);
-            return Ok(());
-        };
-        let path = dir.join(record.name());
-        let mut keys = self.inner.keys.lock().await;
-        let (wrap, key) = match self.writing(&mut keys).await? {
-            StoreKind::Keyring => (Wrap::Keyring, keys.keyring.clone()),
-            StoreKind::File | StoreKind::Memory => (Wrap::File, self.file_key(&mut keys, dir, true).await?),
-        };
-        let key = key.ok_or(StoreError::Seal)?;
-        let sealed = seal::seal(&key, wrap, record.name(), plain).map_err(|_| StoreError::Seal)?;
-        if keys.closed.remove(&record) {
-            blocking(&path, file::put_aside).await?;
+        self.save_into(Room(None), record, plain).await
+    }
+
+    /// Takes room on the disk for a record that will come, before something is used up for it.
+    ///
+    /// # Errors
+    /// There is no room. On a disk that nothing can be written to there is none to take, and no error.
+    pub(crate) async fn room(&self, record: Record, length: usize) -> Result<Room, StoreError> {
+        let Some(dir) = &self.inner.dir else { return Ok(Room(None)) };
+        match blocking(&dir.join(record.name()), move |path| file::reserve(path, length + seal::OVERHEAD)).await {
+            Ok(reserved) => Ok(Room(Some(reserved))),
+            Err(error) if error.is_read_only() => Ok(Room(None)),
+            Err(error) => Err(error),
         }
-        let durable = record != Record::Session;
-        blocking(&path, move |path| file::write(path, &sealed, durable)).await
+    }
+
+    /// Writes a record as [`Store::save`] does, into the room that was taken for it.
+    pub(crate) async fn save_into(&self, room: Room, record: Record, plain: &[u8]) -> Result<(), StoreError> {
+        let written = self.write(record, plain, room.0).await;
+        let Err(error) = written else { return Ok(()) };
+        let path = self.inner.dir.as_ref().map(|dir| dir.join(record.name())).unwrap_or_default();
+        let there = blocking(&path, file::read).await.ok().flatten();
+        self.inner.memory.keep_unsaved(record, plain, there.as_deref());
+        if !error.is_read_only() {
+            return Err(error);
+        }
+        self.note(format!("{} is not kept after this command: {error}", record.name()));
+        Ok(())
     }
 
     /// Removes a record; it is no error when there is none.
@@ -229,82 +248,53 @@ impl Store {
         }
     }
 
-    /// Decides once where the wrapping key of new records is, and makes it.
-    async fn writing(&self, keys: &mut Keys) -> Result<StoreKind, StoreError> {
-        let Some(dir) = &self.inner.dir else { return Ok(StoreKind::Memory) };
-        if let Some(kind) = keys.writing {
-            return Ok(kind);
-        }
-        let kind = match self.inner.choice {
-            StoreChoice::Memory => StoreKind::Memory,
-            StoreChoice::File => StoreKind::File,
-            StoreChoice::Auto if self.sealed_by_file(dir).await? => StoreKind::File,
-            StoreChoice::Auto => match self.make_keyring_key(keys).await {
-                Ok(()) => StoreKind::Keyring,
-                Err(error) => {
-                    tracing::debug!(%error, "no key store; the wrapping key is kept in a file");
-                    StoreKind::File
-                }
-            },
-            StoreChoice::Keyring => {
-                let made = self.make_keyring_key(keys).await;
-                made.map(|()| StoreKind::Keyring).map_err(|source| StoreError::Locked { source })?
-            }
+    async fn write(&self, record: Record, plain: &[u8], room: Option<Reserved>) -> Result<(), StoreError> {
+        let Some(dir) = &self.inner.dir else {
+            self.inner.memory.save(record, plain);
+            return Ok(());
         };
-        keys.writing = Some(kind);
-        Ok(kind)
-    }
-
-    async fn sealed_by_file(&self, dir: &Path) -> Result<bool, StoreError> {
-        for record in [Record::Device, Record::Credentials] {
-            if let Some(sealed) = blocking(&dir.join(record.name()), file::read).await? {
-                return Ok(seal::wrap_of(&sealed) == Ok(Wrap::File));
-            }
+        let path = dir.join(record.name());
+        let (wrap, key) = self.inner.keys.wrap().await?;
+        let sealed = seal::seal(&key, wrap, record.name(), plain).map_err(|_| StoreError::Seal)?;
+        if self.inner.keys.is_closed(record).await {
+            blocking(&path, file::put_aside).await?;
         }
-        Ok(false)
-    }
-
-    async fn keyring_key(&self, keys: &mut Keys) -> Result<Option<Key>, KeyringError> {
-        if let Some((since, error)) = &keys.refused
-            && since.elapsed() < KEYRING_PAUSE
-        {
-            return Err(error.clone());
-        }
-        if keys.keyring.is_none() {
-            let loaded = self.inner.entry.load().await;
-            keys.refused = loaded.as_ref().err().map(|error| (Instant::now(), error.clone()));
-            keys.keyring = loaded?;
-        }
-        Ok(keys.keyring.clone())
-    }
-
-    /// Reads the key, or makes one and reads it back: some key stores take everything and keep nothing.
-    async fn make_keyring_key(&self, keys: &mut Keys) -> Result<(), KeyringError> {
-        if self.keyring_key(keys).await?.is_none() {
-            let key = seal::random_key().map_err(|_| KeyringError::Refused("no randomness".to_owned()))?;
-            self.inner.entry.save(&key).await?;
-            let kept = self.inner.entry.load().await?;
-            keys.keyring = Some(kept.ok_or_else(|| KeyringError::Refused("it did not keep the key".to_owned()))?);
-        }
+        let durable = record != Record::Session;
+        blocking(&path, move |path| file::write(path, &sealed, durable, room)).await?;
+        self.inner.memory.remove(record);
         Ok(())
     }
 
-    async fn file_key(&self, keys: &mut Keys, dir: &Path, make: bool) -> Result<Option<Key>, StoreError> {
-        if keys.file.is_none() {
-            keys.file = blocking(&dir.join("key"), move |path| file::key(path, make)).await?;
+    async fn heal(&self, path: &Path, why: &str) -> Result<Option<SecretBytes>, StoreError> {
+        match blocking(path, file::put_aside).await {
+            Ok(aside) => {
+                self.note(format!(
+                    "{} could not be read ({why}); it was put aside as {}",
+                    path.display(),
+                    aside.display()
+                ));
+            }
+            Err(_) => self.note(format!("{} could not be read ({why})", path.display())),
         }
-        Ok(keys.file.clone())
-    }
-
-    async fn heal(&self, path: &Path, error: SealError) -> Result<Option<SecretBytes>, StoreError> {
-        let aside = blocking(path, file::put_aside).await?;
-        self.note(format!("{} could not be read ({error}); it was put aside as {}", path.display(), aside.display()));
         Ok(None)
     }
 
     fn note(&self, text: String) {
         tracing::warn!("{text}");
-        self.inner.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        let mut notes = self.inner.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+}
+
+/// Whether a directory cannot be made because nothing may be written where it would be.
+fn is_read_only(error: &std::io::Error, dir: &Path) -> bool {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => true,
+        // What is there and denied is somebody else's, and that can be mended.
+        ErrorKind::PermissionDenied => !dir.exists() && !dir.ancestors().nth(2).is_some_and(Path::exists),
+        _ => false,
     }
 }
 
@@ -315,7 +305,7 @@ pub(crate) fn read_plain(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
 
 /// Replaces a plain file in one step.
 pub(crate) fn write_plain(path: &Path, content: &[u8], durable: bool) -> std::io::Result<()> {
-    file::write(path, content, durable)
+    file::write(path, content, durable, None)
 }
 
 /// Runs file work off the runtime's threads; it is finished even if the future is dropped.
@@ -327,56 +317,6 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&owned)).await;
     let done = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
     done.map_err(|source| StoreError::Io { path: path.to_owned(), source })
-}
-
-/// Why state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The profile's name is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: std::io::Error,
-    },
-    /// The key store does not give the wrapping key out.
-    #[error("the operating system's key store holds the key of the credentials and does not give it out: {source}")]
-    Locked {
-        /// What it said.
-        source: KeyringError,
-    },
-    /// Sealing failed, which needs randomness and nothing else.
-    #[error("the credentials could not be sealed")]
-    Seal,
-}
-
-impl StoreError {
-    /// When to try again.
-    pub fn retry(&self) -> Retry {
-        match self {
-            Self::Locked { .. } => Retry::After { seconds: None },
-            _ => Retry::Never,
-        }
-    }
-
-    /// What to do next.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Config(error) => error.hint(),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                "make room on the disk".to_owned()
-            }
-            Self::Io { path, .. } => format!("check who owns {} and its permissions", path.display()),
-            Self::Locked { .. } => {
-                "unlock the key store and try again, or keep the key in a file: `ZTSA_STORE=file ztsa login`".to_owned()
-            }
-            Self::Seal => "try again".to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tokio::{
 };
 use ztsa_net::task::Scope;
 use ztsa_proto::{
-    jws::{SignError, Signer, SoftwareKey},
+    jws::{SignError, Signer},
     metadata::ResourceMetadata,
     name::DeviceId,
     secret::Secret,
@@ -37,14 +37,16 @@ use self::{cache::Cache, exchange::ExchangeError, lock::Lock, record::Credential
 pub use self::{
     error::{LoginReason, TokenError},
     expiry::{Ending, Expiry, NOTICE, expiries},
-    known::{SignIn, Status},
+    known::{KeyPlace, SignIn, Status},
     offer::{Choice, Offer, Turn},
     sign_in::{LoginOptions, Logout, SignInError},
 };
 use crate::{
     config::Config,
+    device::{DeviceKey, Hardware},
     http::Http,
     store::{Record, Store},
+    tpm::Tpm,
 };
 
 /// A token this close to its end is not used for anything new.
@@ -76,7 +78,8 @@ struct Inner {
     http: Http,
     store: Store,
     cache: Cache,
-    key: StdMutex<Arc<SoftwareKey>>,
+    key: StdMutex<Arc<DeviceKey>>,
+    hardware: Option<Arc<dyn Hardware>>,
     current: StdMutex<Current>,
     renewing: Arc<Mutex<()>>,
     metadata: Mutex<Option<(Arc<ResourceMetadata>, Instant)>>,
@@ -105,14 +108,17 @@ impl Tokens {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn open(config: Config, http: Http, store: Store) -> Result<Self, TokenError> {
+        let hardware = config.tpm.place().map(|place| Arc::new(Tpm::new(place)) as Arc<dyn Hardware>);
+        // A key in hardware is made when somebody signs in.
         let key = match store.load(Record::Device).await? {
-            Some(pkcs8) => SoftwareKey::from_pkcs8(&pkcs8),
-            None => SoftwareKey::generate(),
+            Some(record) => DeviceKey::read(&record, hardware.as_ref()),
+            None => DeviceKey::software(),
         };
         let cache = Cache::open(store.dir(), &config.resource());
         cache.apply(&http);
         let inner = Inner {
             key: StdMutex::new(Arc::new(key?)),
+            hardware,
             config,
             http,
             store,
@@ -136,7 +142,7 @@ impl Tokens {
     }
 
     /// The device key.
-    pub fn key(&self) -> Arc<SoftwareKey> {
+    pub fn key(&self) -> Arc<DeviceKey> {
         Arc::clone(&self.inner.key.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -154,8 +160,11 @@ impl Tokens {
     ///
     /// # Errors
     /// The device key cannot sign.
-    pub fn proof(&self, method: &str, url: &str, token: Option<&Secret<String>>) -> Result<String, SignError> {
-        self.inner.http.proof(&*self.key(), method, url, token.map(|token| token.expose().as_str()))
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn proof(&self, method: &str, url: &str, token: Option<&Secret<String>>) -> Result<String, SignError> {
+        self.inner.http.proof(&*self.key(), method, url, token.map(|token| token.expose().as_str())).await
     }
 
     /// Remembers a DPoP nonce for a URL's origin, for this process and those to come.

@@ -46,6 +46,12 @@ impl Jwk {
         self.key.verify_sig(message, signature).map_err(|_| JwkError::Signature)
     }
 
+    /// Shows the uncompressed SEC 1 point that [`Jwk::from_point`] reads.
+    #[must_use]
+    pub fn point(&self) -> &[u8; POINT] {
+        &self.point
+    }
+
     fn coordinates(&self) -> (String, String) {
         let (x, y) = self.point.split_at(1).1.split_at(COORDINATE);
         (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))

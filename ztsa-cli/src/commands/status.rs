@@ -48,6 +48,8 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
             "session": session,
             "sign_in": known.sign_in.as_ref().map(sign_in_json),
             "store": known.store.to_string(),
+            "store_reason": known.store_reason,
+            "device_key": known.device_key.to_string(),
             "notes": known.notes,
             "clock_offset": known.clock_offset,
             "settings": settings_json(&context.settings),
@@ -89,11 +91,17 @@ fn signed_out(context: &Context, known: Option<&Status>) -> Result<Done, Failure
     let printer = &context.printer;
     if printer.json() {
         let device = known.map(|known| known.device.to_string());
-        printer.json_value(
-            &json!({ "signed_in": false, "device": device, "settings": settings_json(&context.settings) }),
-        )?;
+        let notes = known.map(|known| known.notes.clone()).unwrap_or_default();
+        printer.json_value(&json!({
+            "signed_in": false, "device": device, "notes": notes, "settings": settings_json(&context.settings),
+        }))?;
     } else {
-        printer.data(&format!("not signed in\n\n{}", draw_settings(&context.settings, printer.out_style())))?;
+        let style = printer.out_style();
+        printer.data("not signed in")?;
+        for note in known.into_iter().flat_map(|known| &known.notes) {
+            printer.data(&format!("  {} {note}", style.warn("note:")))?;
+        }
+        printer.data(&format!("\n{}", draw_settings(&context.settings, style)))?;
         let gateway = context.settings.gateway.as_ref().map_or(" https://gw.example.com", |_| "");
         printer.say(&format!("\nsign in with: ztsa login{gateway}"));
     }
@@ -184,7 +192,9 @@ fn draw_session(session: &SessionInfo, known: &Status, profile: &str, now: UnixT
     }
     line("session", &lives);
     line("device", &format!("{}, {}", session.device.id, session.device.state));
-    line("store", &known.store.to_string());
+    line("key", &known.device_key.to_string());
+    let reason = known.store_reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    line("store", &format!("{}{reason}", known.store));
     let risk = &session.risk;
     line("risk", &format!("user {}, device {}, session {}", risk.user, risk.device, risk.session));
     for one in &risk.signals {

@@ -133,14 +133,23 @@ fn sign_in(error: &SignInError) -> u8 {
 fn store(error: &StoreError) -> u8 {
     match error {
         StoreError::Config(error) => config(error),
-        StoreError::Io { .. } | StoreError::Locked { .. } | StoreError::Seal => INTERNAL,
+        StoreError::NoKeyring { .. } => USAGE,
+        StoreError::TpmOff => LOGIN,
+        StoreError::Io { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Tpm { .. }
+        | StoreError::Seal => INTERNAL,
     }
 }
 
 /// The exit code of a wrong configuration.
 fn config(error: &ConfigError) -> u8 {
     match error {
-        ConfigError::Gateway { .. } | ConfigError::Profile { .. } | ConfigError::Store { .. } => USAGE,
+        ConfigError::Gateway { .. }
+        | ConfigError::Profile { .. }
+        | ConfigError::Store { .. }
+        | ConfigError::Tpm { .. } => USAGE,
     }
 }
 

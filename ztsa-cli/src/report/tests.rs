@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ztsa_core::api::ApiError;
-use ztsa_core::config::ConfigError;
+use ztsa_core::config::{ConfigError, TpmPlace};
 use ztsa_core::discovery::DiscoveryError;
 use ztsa_core::http::HttpError;
 use ztsa_core::listener::listen::Listen;
 use ztsa_core::login::{Flow, LoginError};
-use ztsa_core::store::StoreError;
+use ztsa_core::store::{KeyringError, StoreError};
 use ztsa_core::token::{LoginReason, TokenError};
+use ztsa_core::tpm::TpmError;
 use ztsa_net::tls::TlsError;
 use ztsa_proto::metadata::MetadataError;
 use ztsa_proto::name::AppName;
@@ -76,6 +77,11 @@ fn store() -> Vec<(StoreError, u8)> {
     vec![
         (StoreError::Config(ConfigError::Store { given: text() }), USAGE),
         (StoreError::Io { path: PathBuf::from("x"), source: io_error() }, INTERNAL),
+        (StoreError::Newer { path: PathBuf::from("x") }, INTERNAL),
+        (StoreError::NoKeyring { source: KeyringError::Silent }, USAGE),
+        (StoreError::Locked { source: KeyringError::Silent }, INTERNAL),
+        (StoreError::Tpm { source: TpmError::Busy { place: TpmPlace::system() } }, INTERNAL),
+        (StoreError::TpmOff, LOGIN),
         (StoreError::Seal, INTERNAL),
     ]
 }

@@ -15,7 +15,7 @@ use crate::cli;
 /// The keys at the top of the file.
 const TOP: &[&str] = &["color", "profile", "profiles"];
 /// The keys of one profile.
-const PROFILE: &[&str] = &["ca_file", "forwards", "gateway", "proxy_listen", "store"];
+const PROFILE: &[&str] = &["ca_file", "forwards", "gateway", "proxy_listen", "store", "tpm"];
 /// A configuration file is small; more is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -41,6 +41,8 @@ pub(crate) struct Profile {
     pub(crate) ca_file: Option<PathBuf>,
     /// Where credentials are kept.
     pub(crate) store: Option<String>,
+    /// Which TPM holds the device key.
+    pub(crate) tpm: Option<String>,
     /// The address of `ztsa proxy`.
     pub(crate) proxy_listen: Option<Listen>,
     /// Local ports by app.
@@ -225,6 +227,7 @@ impl Reader<'_> {
                 "gateway" => profile.gateway = Some(self.text(&full, value)?),
                 "ca_file" => profile.ca_file = Some(PathBuf::from(self.text(&full, value)?)),
                 "store" => profile.store = Some(self.text(&full, value)?),
+                "tpm" => profile.tpm = Some(self.text(&full, value)?),
                 "proxy_listen" => {
                     let address = self.text(&full, value)?.parse();
                     let wanted = "a port, or an IP address and a port, like \"127.0.0.1:1080\"";

@@ -36,15 +36,47 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
-/// Replaces a file in one step: readers see the old or the new content, whole.
-pub(super) fn write(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
-    let temporary = temporary(path);
-    let done = write_new(&temporary, content, durable).and_then(|()| fs::rename(&temporary, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    done?;
+/// Replaces a file in one step: readers see the old or the new content, whole. Room that was taken before is used.
+pub(super) fn write(path: &Path, content: &[u8], durable: bool, room: Option<Reserved>) -> io::Result<()> {
+    let fitting = room.filter(|room| content.len() <= room.length);
+    let temporary = fitting.map_or_else(|| Temporary(temporary(path)), |room| room.temporary);
+    write_over(&temporary.0, content, durable)?;
+    fs::rename(&temporary.0, path)?;
     if durable { sync_dir(path) } else { Ok(()) }
+}
+
+/// Room on the disk beside a file, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    temporary: Temporary,
+    length: usize,
+}
+
+/// A file that is removed when it is dropped, unless it was renamed.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Takes room for at least this many bytes, on the disk and not only in its cache. What an ended process left is removed:
+/// the caller holds the profile's lock.
+pub(super) fn reserve(path: &Path, length: usize) -> io::Result<Reserved> {
+    for left in fs::read_dir(path.parent().unwrap_or(path))?.flatten() {
+        let (name, own) = (left.file_name(), path.file_name().unwrap_or_default());
+        let rest = name.as_encoded_bytes().strip_prefix(own.as_encoded_bytes());
+        if rest.is_some_and(|rest| rest.starts_with(b".") && rest.ends_with(b".tmp")) {
+            let _ = fs::remove_file(left.path());
+        }
+    }
+    let temporary = Temporary(temporary(path));
+    // Tokens grow a little from one refresh to the next; zeros might be left out of the disk.
+    let length = length.saturating_mul(2).saturating_add(4096);
+    write_over(&temporary.0, &vec![0xa5; length], true)?;
+    Ok(Reserved { temporary, length })
 }
 
 /// Removes a file; it is no error when there is none.
@@ -74,7 +106,7 @@ pub(super) fn key(path: &Path, make: bool) -> io::Result<Option<Key>> {
     }
     let fresh = seal::random_key().map_err(io::Error::other)?;
     let temporary = temporary(path);
-    write_new(&temporary, fresh.as_slice(), true)?;
+    write_over(&temporary, fresh.as_slice(), true)?;
     let linked = fs::hard_link(&temporary, path);
     let made = match linked {
         Ok(()) => fs::remove_file(&temporary),
@@ -99,13 +131,15 @@ fn read_key(path: &Path) -> io::Result<Option<Key>> {
     Ok(Some(key))
 }
 
-fn write_new(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
+/// Writes a file of our own from its beginning, in the blocks that it has.
+fn write_over(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
     file.write_all(content)?;
+    file.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
     if durable { file.sync_all() } else { Ok(()) }
 }
 

@@ -6,11 +6,11 @@
 use std::{path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 use ztsa_proto::jws::sha256_base64url;
 
 use super::seal::{KEY, Key};
+use crate::apart::{self, Apart};
 
 /// How long a key store may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ impl KeyringEntry {
     /// Reads the key; `None` when there is no entry.
     pub(super) async fn load(&self) -> Result<Option<Key>, KeyringError> {
         let account = self.account.clone();
-        let text = bounded(PATIENCE, move || os::load(&account)).await?;
+        let text = bounded(move || os::load(&account)).await?;
         let Some(text) = text else { return Ok(None) };
         let bytes = STANDARD.decode(text.trim()).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| KeyringError::Refused("its entry for ztsa is not a key".to_owned()))?;
@@ -61,26 +61,18 @@ impl KeyringEntry {
     /// Writes the key.
     pub(super) async fn save(&self, key: &Key) -> Result<(), KeyringError> {
         let (account, text) = (self.account.clone(), Zeroizing::new(STANDARD.encode(key.as_slice())));
-        bounded(PATIENCE, move || os::save(&account, &text)).await
+        bounded(move || os::save(&account, &text)).await
     }
 }
 
-/// Runs a call on a detached thread. A `tokio` blocking thread would keep the runtime from ending while the call hangs.
+/// Runs a call apart, and leaves it behind when it takes too long.
 async fn bounded<T: Send + 'static>(
-    patience: Duration,
     work: impl FnOnce() -> Result<T, KeyringError> + Send + 'static,
 ) -> Result<T, KeyringError> {
-    let (sender, receiver) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("ztsa-keyring".to_owned());
-    let started = thread.spawn(move || {
-        // Nobody listens any more when it took too long.
-        let _ = sender.send(work());
-    });
-    started.map_err(|error| KeyringError::Absent(error.to_string()))?;
-    match tokio::time::timeout(patience, receiver).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(KeyringError::Absent("its client failed".to_owned())),
-        Err(_) => Err(KeyringError::Silent),
+    match apart::run("ztsa-keyring", PATIENCE, work).await {
+        Ok(done) => done,
+        Err(Apart::Silent(_)) => Err(KeyringError::Silent),
+        Err(failed @ Apart::Failed(_)) => Err(KeyringError::Absent(failed.to_string())),
     }
 }
 
@@ -143,7 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_store_that_never_answers_is_left_behind() {
-        let answer = bounded(PATIENCE, || {
+        let answer = bounded(|| {
             loop {
                 std::thread::park();
             }
@@ -153,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_store_client_that_panics_is_none() {
-        let answer: Result<(), _> = bounded(PATIENCE, || panic!("Cannot start a runtime from within a runtime")).await;
+        let answer: Result<(), _> = bounded(|| panic!("Cannot start a runtime from within a runtime")).await;
         assert!(matches!(answer, Err(KeyringError::Absent(_))));
     }
 

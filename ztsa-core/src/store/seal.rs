@@ -14,6 +14,9 @@ pub(super) type Key = Zeroizing<[u8; KEY]>;
 
 /// The length of a wrapping key in bytes.
 pub(super) const KEY: usize = 32;
+/// By how many bytes a sealed record is longer than its content.
+pub(super) const OVERHEAD: usize = HEAD + NONCE_LEN + 16;
+const FAMILY: &[u8; 4] = b"ztsa";
 const MAGIC: &[u8; 5] = b"ztsa1";
 const HEAD: usize = MAGIC.len() + 1;
 
@@ -21,6 +24,7 @@ const HEAD: usize = MAGIC.len() + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrap {
     Keyring,
+    Tpm,
     File,
 }
 
@@ -28,6 +32,7 @@ impl Wrap {
     fn byte(self) -> u8 {
         match self {
             Self::Keyring => b'k',
+            Self::Tpm => b't',
             Self::File => b'f',
         }
     }
@@ -37,6 +42,8 @@ impl Wrap {
 pub(super) enum SealError {
     #[error("it is not a sealed record")]
     Form,
+    #[error("it is of a newer version")]
+    Newer,
     #[error("its seal is broken")]
     Broken,
     #[error("no randomness")]
@@ -50,8 +57,12 @@ pub(super) fn random_key() -> Result<Key, SealError> {
 }
 
 pub(super) fn wrap_of(sealed: &[u8]) -> Result<Wrap, SealError> {
+    let version = sealed.strip_prefix(FAMILY).and_then(|rest| rest.first());
+    if version.is_some_and(|version| (b'2'..=b'9').contains(version)) {
+        return Err(SealError::Newer);
+    }
     let kind = sealed.strip_prefix(MAGIC).and_then(|rest| rest.first()).ok_or(SealError::Form)?;
-    [Wrap::Keyring, Wrap::File].into_iter().find(|wrap| wrap.byte() == *kind).ok_or(SealError::Form)
+    [Wrap::Keyring, Wrap::Tpm, Wrap::File].into_iter().find(|wrap| wrap.byte() == *kind).ok_or(SealError::Form)
 }
 
 pub(super) fn seal(key: &Key, wrap: Wrap, name: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {

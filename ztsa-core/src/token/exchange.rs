@@ -14,6 +14,7 @@ use ztsa_proto::{
 
 use super::{SessionToken, Tokens, record::Credentials};
 use crate::{
+    apart,
     http::{Body, Http, HttpError, Request, Response},
     posture,
 };
@@ -52,10 +53,15 @@ pub(super) async fn exchange(
     };
     for tries in 1.. {
         let known = (http.nonce(endpoint), http.offset(endpoint));
-        let signed = report
-            .as_ref()
-            .map(|report| sign(&*tokens.key(), report, &metadata.resource, known.0.as_deref(), http.now(endpoint)));
-        let response = send(tokens, endpoint, credentials, previous, signed.transpose()?.as_deref()).await?;
+        let signed = match report.clone() {
+            Some(report) => {
+                let (resource, nonce, now) = (metadata.resource.clone(), known.0.clone(), http.now(endpoint));
+                let key = tokens.key();
+                Some(apart::sign(&*key, move |key| sign(key, &report, &resource, nonce.as_deref(), now)).await?)
+            }
+            None => None,
+        };
+        let response = send(tokens, endpoint, credentials, previous, signed.as_deref()).await?;
         if response.status.is_success() {
             return read(&response, http, endpoint);
         }

@@ -1,6 +1,6 @@
 //! What is known of the gateway and of oneself.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use ztsa_proto::{metadata::ResourceMetadata, name::DeviceId, problem::Retry, time::UnixTime};
@@ -16,6 +16,10 @@ const METADATA_TTL: Duration = Duration::from_secs(3600);
 pub struct Status {
     /// Where the wrapping key of the credentials is.
     pub store: StoreKind,
+    /// Why it is not in a better place, where somebody would wonder.
+    pub store_reason: Option<String>,
+    /// What holds the device key.
+    pub device_key: KeyPlace,
     /// What a person should know about the state on disk.
     pub notes: Vec<String>,
     /// The device's identifier: the thumbprint of its key.
@@ -26,6 +30,24 @@ pub struct Status {
     pub session: Option<Arc<SessionToken>>,
     /// By how many seconds the gateway's clock is ahead of this machine's, when more than 30.
     pub clock_offset: i64,
+}
+
+/// What holds the device key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// Hardware, of this name; it cannot be copied.
+    Hardware(String),
+    /// The store, and why it is no hardware.
+    Store(String),
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hardware(name) => write!(f, "in the {name}"),
+            Self::Store(reason) => write!(f, "in software: {reason}"),
+        }
+    }
 }
 
 /// A sign-in at an issuer.
@@ -113,11 +135,28 @@ impl Tokens {
         let session = if known.is_some() { known } else { self.load_session().await? };
         Ok(Status {
             store: self.inner.store.kind().await?,
+            store_reason: self.inner.store.reason().await,
+            device_key: self.key_place(),
             notes: self.inner.store.notes(),
             device: self.device(),
             session: session.filter(|_| credentials.is_some()),
             sign_in: credentials.as_ref().map(SignIn::of),
             clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
+        })
+    }
+
+    fn key_place(&self) -> KeyPlace {
+        if let Some(name) = self.key().hardware() {
+            return KeyPlace::Hardware(name);
+        }
+        KeyPlace::Store(match &self.inner.hardware {
+            None => "ZTSA_TPM is off".to_owned(),
+            Some(_) if self.inner.store.dir().is_none() => "it ends with this process".to_owned(),
+            Some(hardware) => match hardware.usable() {
+                Err(error) if error.absent => error.reason,
+                Err(error) => format!("{error}; {}", error.hint),
+                Ok(()) => format!("the {} was not used when the key was made", hardware.name()),
+            },
         })
     }
 }

@@ -43,6 +43,8 @@ pub(super) async fn now(tokens: &Tokens, mut credentials: Credentials) -> Result
     if let Some(resource) = &credentials.resource {
         fields.push(("resource", resource));
     }
+    // Room for what comes is taken before the old token is used up for it.
+    let room = tokens.inner.store.room(Record::Credentials, credentials.write().len()).await?;
     let key = tokens.key();
     let mut request = Request::post(&credentials.token_endpoint, Body::Form(&fields));
     request.signer = credentials.dpop.then_some(&*key as &dyn Signer);
@@ -64,9 +66,9 @@ pub(super) async fn now(tokens: &Tokens, mut credentials: Credentials) -> Result
     let time = tokens.http().now(&credentials.token_endpoint);
     let fresh = read_tokens(&response.body, time).map_err(|_| unexpected())?;
     credentials.replace(fresh);
-    if let Err(error) = tokens.inner.store.save(Record::Credentials, &credentials.write()).await {
+    if let Err(error) = tokens.inner.store.save_into(room, Record::Credentials, &credentials.write()).await {
         // The old refresh token is used up: going on with the new one in memory loses less than stopping.
-        tracing::error!(%error, "the prolonged sign-in could not be saved; it ends with this process");
+        tracing::error!(%error, "the prolonged sign-in could not be saved yet; until it is, it ends with this process");
     }
     Ok(credentials)
 }

@@ -4,13 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use tokio::time::Instant;
-use ztsa_proto::{
-    jws::{Signer, SoftwareKey},
-    problem::Retry,
-};
+use ztsa_proto::{jws::Signer, problem::Retry};
 
 use super::{Choice, Current, LoginReason, SessionToken, TokenError, Tokens, record::Credentials};
 use crate::{
+    device::DeviceKey,
     discovery::{self, DiscoveryError},
     http::{Body, HttpError, Request},
     login::{self, Login, LoginError},
@@ -143,18 +141,38 @@ impl Tokens {
         Ok(Logout { was_signed_in: credentials.is_some(), gateway, issuer, issuer_url })
     }
 
-    /// Makes sure that the device key is on disk, once, for all processes.
-    async fn keep_key(&self) -> Result<Arc<SoftwareKey>, TokenError> {
+    /// Makes sure that the device key is on disk, once, for all processes; one that the hardware lost is made anew.
+    async fn keep_key(&self) -> Result<Arc<DeviceKey>, TokenError> {
         let _lock = self.lock().await?;
-        let stored = self.inner.store.load(Record::Device).await?;
-        let key = if let Some(pkcs8) = stored {
-            Arc::new(SoftwareKey::from_pkcs8(&pkcs8)?)
-        } else {
-            let key = self.key();
-            self.inner.store.save(Record::Device, key.to_pkcs8().expose()).await?;
-            key
+        let stored = match self.inner.store.load(Record::Device).await? {
+            Some(record) => Some(DeviceKey::read(&record, self.inner.hardware.as_ref())?),
+            None => None,
+        };
+        let key = match stored {
+            Some(key) if !key.is_gone().await => Arc::new(key),
+            Some(_) => self.make_key(true).await?,
+            None => self.make_key(false).await?,
         };
         *self.inner.key.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::clone(&key);
+        Ok(key)
+    }
+
+    /// Makes a key in hardware where that works, else in the store; what is only in memory needs no hardware.
+    async fn make_key(&self, anew: bool) -> Result<Arc<DeviceKey>, TokenError> {
+        let hardware = self.inner.hardware.clone().filter(|_| self.inner.store.dir().is_some());
+        let made = match hardware {
+            Some(hardware) => DeviceKey::make(hardware)
+                .await
+                .inspect_err(|error| tracing::debug!(%error, "the device key is kept in the store"))
+                .ok(),
+            None => None,
+        };
+        let key = match made {
+            Some(key) => Arc::new(key),
+            None if anew => Arc::new(DeviceKey::software()?),
+            None => self.key(),
+        };
+        self.inner.store.save(Record::Device, &key.record()).await?;
         Ok(key)
     }
 

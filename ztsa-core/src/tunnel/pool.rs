@@ -111,6 +111,7 @@ impl Pool {
             .0
             .tokens
             .proof("CONNECT", &url, Some(&session.token))
+            .await
             .map_err(|error| (None, OpenError::Sign(error.to_string())))?;
         let ask = request::build(&url, &session.token, &proof, options).map_err(|error| (None, error))?;
         let held = Held::new(&connection.held);

@@ -18,6 +18,12 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// [`SignError::Refused`] when the key store does not sign.
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError>;
+
+    /// Gives the same key for another thread, where signing takes long or may hang (a TPM); `None` where it is done at
+    /// once.
+    fn elsewhere(&self) -> Option<Box<dyn Signer>> {
+        None
+    }
 }
 
 /// Tells why nothing was signed.
@@ -29,6 +35,18 @@ pub enum SignError {
     /// The key store or the cryptographic library refused.
     #[error("the device key could not be used to sign")]
     Refused,
+    /// The hardware that held the key does not have it any more.
+    #[error("the device key cannot sign any more: {reason}")]
+    Gone {
+        /// What happened to it.
+        reason: String,
+    },
+    /// The hardware that holds the key cannot be used now.
+    #[error("the device key cannot be used now: {reason}")]
+    Unavailable {
+        /// What is in the way, and what to do.
+        reason: String,
+    },
     /// What should be signed does not write as JSON.
     #[error("what should be signed does not write as JSON")]
     Json,

@@ -7,7 +7,7 @@ use ztsa_net::clock::{Clock, ClockHand};
 use ztsa_proto::time::UnixTime;
 
 use crate::{
-    config::{Config, StoreChoice},
+    config::{Config, StoreChoice, TpmChoice},
     http::{
         Http,
         script::{Received, Reply, Script, TempDir},
@@ -54,6 +54,7 @@ impl Stage {
         let mut config = Config::new(&script.url).unwrap();
         config.state = Some(dir.path().to_owned());
         config.store = StoreChoice::File;
+        config.tpm = TpmChoice::Off;
         config.clock = clock;
         Self { script, plan, dir, config, hand }
     }
