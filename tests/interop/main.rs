@@ -21,5 +21,7 @@ mod browser;
 mod sign_in;
 mod browser_flow;
 mod opaque_token;
+mod outsider;
+mod proof;
 mod relying_party;
 mod balancer;

@@ -12,3 +12,4 @@ pub mod page;
 pub mod postgres;
 pub mod redis;
 pub mod sshd;
+pub mod witness;

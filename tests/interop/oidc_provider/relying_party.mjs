@@ -4,6 +4,7 @@
 import * as client from 'openid-client';
 import * as oauth from 'oauth4webapi';
 import { generateProof } from 'dpop';
+import { visitor } from './visitor.mjs';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 
 const [issuer, resource] = process.argv.slice(2);
@@ -24,38 +25,7 @@ const thumbprint = await calculateJwkThumbprint(await exportJWK(key.publicKey));
 const DPoP = client.getDPoPHandle(config, key);
 const other = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'));
 
-// a person at a browser that keeps cookies and runs no script; returns the address outside, or the words of the last page
-const browser = () => {
-  const cookies = new Map();
-  const text = (html) => html.replaceAll('&amp;', '&').replaceAll('&quot;', '"').replaceAll('&#39;', "'");
-  return async (url, wishes = {}) => {
-    let [at, body] = [new URL(url), undefined];
-    const seen = [];
-    for (let step = 0; step < 20; step += 1) {
-      const headers = { cookie: [...cookies].map((pair) => pair.join('=')).join('; ') };
-      const answer = await fetch(at, { method: body ? 'POST' : 'GET', body, headers, redirect: 'manual' });
-      for (const cookie of answer.headers.getSetCookie()) cookies.set(...cookie.split(';')[0].split(/=(.*)/s));
-      const location = answer.headers.get('location');
-      if (location) {
-        [at, body] = [new URL(location, at), undefined];
-        if (!at.href.startsWith(issuer)) return { at, seen };
-        continue;
-      }
-      const page = await answer.text();
-      seen.push(/<title>(.*?)<\/title>/.exec(page)?.[1] + (page.includes('name="code"') ? ' + code' : ''));
-      const form = /<form.*?action="(.*?)".*?<\/form>/s.exec(page);
-      if (!form) return { at, seen, page };
-      body = new URLSearchParams();
-      for (const [tag] of form[0].matchAll(/<input.*?>/gs)) {
-        const [, name] = /name="(.*?)"/.exec(tag);
-        body.set(name, { name: 'alice', password: 'alice', code: '000000', ...wishes }[name] ?? text(/value="(.*?)"/.exec(tag)?.[1] ?? ''));
-      }
-      if (form[0].includes('name="decision"')) body.set('decision', wishes.decision ?? 'approve');
-      at = new URL(text(form[1]), at);
-    }
-    throw new Error(`no end at ${at}`);
-  };
-};
+const browser = () => visitor(issuer);
 const visit = browser();
 
 // the code flow with state, nonce, iss and max_age (OpenID Connect Core 3.1, RFC 7636, RFC 9207)
