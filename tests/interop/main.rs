@@ -23,6 +23,7 @@ mod browser_flow;
 mod logout;
 mod opaque_token;
 mod outsider;
+mod page_shape;
 mod proof;
 mod relying_party;
 mod balancer;

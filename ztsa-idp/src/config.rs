@@ -45,6 +45,8 @@ pub struct Config {
     pub groups_in_access_token: bool,
     /// Whether DPoP proofs must carry a nonce of this issuer (RFC 9449 section 8).
     pub dpop_nonce: bool,
+    /// Whether jobs get tokens here ([`crate::Workload`]), by the request token of [`crate::Idp::request_token`].
+    pub workload: bool,
     /// The clock that everything expires by.
     pub clock: Clock,
     /// The faults of this issuer, for tests.
@@ -102,6 +104,7 @@ impl Default for Config {
             browser_ttl: Duration::from_secs(8 * 3600),
             groups_in_access_token: true,
             dpop_nonce: false,
+            workload: false,
             clock: Clock::system(),
             faults: Faults::default(),
         }

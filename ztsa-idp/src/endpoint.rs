@@ -22,6 +22,8 @@ pub(crate) mod revocation;
 
 pub(crate) mod logout;
 
+pub(crate) mod workload;
+
 use std::net::IpAddr;
 
 /// The address that a request came from.
@@ -41,4 +43,6 @@ pub(crate) mod path {
     pub(crate) const INTROSPECTION: &str = "/introspect";
     pub(crate) const REVOCATION: &str = "/revoke";
     pub(crate) const END_SESSION: &str = "/end_session";
+    pub(crate) const GITHUB: &str = "/workload/github";
+    pub(crate) const KUBERNETES: &str = "/workload/kubernetes";
 }

@@ -31,7 +31,7 @@ pub(crate) struct Issuer {
     pub(crate) url: String,
     /// The newest key signs; older ones are still published.
     keys: RwLock<Vec<Arc<SoftwareKey>>>,
-    mac: hmac::Key,
+    pub(crate) mac: hmac::Key,
     memory: Mutex<Memory>,
 }
 

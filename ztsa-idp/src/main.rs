@@ -28,6 +28,10 @@ struct Arguments {
     /// Demands a nonce in DPoP proofs
     #[arg(long)]
     dpop_nonce: bool,
+    /// Gives out the tokens of jobs, in the shapes of GitHub Actions and of Kubernetes; --json tells where and by which
+    /// request token
+    #[arg(long)]
+    workload: bool,
     /// Prints one JSON object instead of the bare issuer URL
     #[arg(long)]
     json: bool,
@@ -49,16 +53,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let workload = arguments.workload;
     let config = Config {
         listen: arguments.listen,
         approve: arguments.approve,
         audiences: arguments.audiences,
         dpop_nonce: arguments.dpop_nonce,
+        workload: arguments.workload,
         ..Config::default()
     };
     let idp = Idp::spawn(config).await?;
     let line = if arguments.json {
-        serde_json::json!({ "event": "ready", "issuer": idp.issuer() }).to_string()
+        let workload = workload.then(|| {
+            let (url, token) = idp.request_token();
+            serde_json::json!({ "request_url": url, "request_token": token.expose() })
+        });
+        serde_json::json!({ "event": "ready", "issuer": idp.issuer(), "workload": workload }).to_string()
     } else {
         idp.issuer().to_owned()
     };

@@ -21,14 +21,16 @@ use tokio::sync::{Semaphore, watch};
 use ztsa_net::accept::Listener;
 use ztsa_net::task::{Scope, Spawner};
 use ztsa_proto::jws::SoftwareKey;
+use ztsa_proto::secret::Secret;
 
 use crate::config::Config;
 use crate::endpoint::{
     Peer, authorize, device, discovery, interaction, introspection, logout, path, revocation, token, userinfo,
-    verification,
+    verification, workload,
 };
 use crate::fault::{Endpoint, Fault, Faults};
 use crate::issuer::Issuer;
+use crate::workload::Workload;
 
 /// A running issuer. Dropping it ends it at once.
 #[derive(Debug)]
@@ -130,6 +132,21 @@ impl Idp {
         Ok(())
     }
 
+    /// Signs the token of a job for this audience.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn workload_token(&self, workload: &Workload, audience: &str) -> Result<Secret<String>, IdpError> {
+        self.issuer.workload_token(workload, audience).map(Secret::new).map_err(|_| IdpError::Key)
+    }
+
+    /// Returns where jobs get their tokens as on GitHub Actions: the values of `ACTIONS_ID_TOKEN_REQUEST_URL` and
+    /// `ACTIONS_ID_TOKEN_REQUEST_TOKEN`. Answered only with [`Config::workload`].
+    pub fn request_token(&self) -> (String, Secret<String>) {
+        let url = format!("{}?api-version=2.0", self.issuer.endpoint(path::GITHUB));
+        (url, Secret::new(self.issuer.request_token()))
+    }
+
     /// Waits until the issuer no longer accepts connections.
     ///
     /// # Cancel safety
@@ -154,7 +171,10 @@ fn new_key() -> Result<SoftwareKey, IdpError> {
 }
 
 fn router(issuer: &Arc<Issuer>) -> Router {
+    let workloads =
+        Router::new().route(path::GITHUB, get(workload::github)).route(path::KUBERNETES, get(workload::kubernetes));
     Router::new()
+        .merge(if issuer.config.workload { workloads } else { Router::new() })
         .route(path::OPENID_CONFIGURATION, get(discovery::metadata))
         .route(path::OAUTH_METADATA, get(discovery::metadata))
         .route(path::JWKS, get(discovery::jwks))

@@ -168,7 +168,7 @@ impl Issuer {
         }
     }
 
-    fn sign(&self, kind: &str, claims: &Map<String, Value>) -> Result<String, Refusal> {
+    pub(crate) fn sign(&self, kind: &str, claims: &Map<String, Value>) -> Result<String, Refusal> {
         let failed = || Refusal::new("server_error", "the token cannot be signed");
         let keys = self.keys();
         let key = keys.first().ok_or_else(failed)?;

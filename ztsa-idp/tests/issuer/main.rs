@@ -8,3 +8,4 @@ mod dpop;
 mod fault;
 mod page;
 mod token;
+mod workload;
