@@ -203,8 +203,7 @@ impl Printer {
     #[expect(clippy::unused_self, reason = "whoever speaks has been given the printer")]
     pub(crate) fn must_say(&self, text: &str) {
         // Nobody is left to be told when stderr is gone.
-        // In one piece: several processes may speak at the same terminal.
-        let _gone = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+        let _gone = writeln!(io::stderr().lock(), "{text}");
     }
 
     /// Warns a person on stderr.

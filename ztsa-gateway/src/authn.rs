@@ -5,11 +5,14 @@ mod nonce;
 mod replay;
 mod jwks;
 mod jwt;
+mod authority;
 mod issuer;
 mod cache;
+mod claim;
 mod token;
 mod form;
 mod login;
+mod workload;
 mod exchange;
 
 use std::sync::Arc;
@@ -33,7 +36,8 @@ use replay::Replays;
 use token::Minter;
 
 pub use error::{AuthnError, IssuerError, OAuthFault, TokenFault};
-pub use form::ExchangeForm;
+pub use exchange::ExchangeFailure;
+pub use form::{ExchangeForm, SubjectKind};
 
 /// Says who a person is, as far as their issuer's tokens tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +112,7 @@ pub struct Authn {
     reports: Replays,
     tokens: Cache<Arc<Session>>,
     issuers: Vec<Arc<issuer::Issuer>>,
+    platforms: Vec<workload::Platform>,
 }
 
 /// Says why authentication cannot start.
@@ -170,6 +175,7 @@ impl Authn {
             reports: Replays::new(REPORT_LIFE, 200_000),
             tokens: Cache::new(16_384),
             issuers,
+            platforms: workload::platforms(&config.workloads)?,
         })
     }
 

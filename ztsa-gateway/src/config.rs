@@ -3,7 +3,9 @@
 pub mod duration;
 mod error;
 mod file;
+mod issuer;
 mod rule;
+mod workload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,10 +14,11 @@ use std::time::Duration;
 
 use url::Url;
 use ztsa_proto::app::Kind;
-use ztsa_proto::metadata::RedirectHost;
 use ztsa_proto::name::{AppName, HostName};
 
 pub use error::ConfigError;
+pub use issuer::{Issuer, Tokens};
+pub use workload::{Workload, WorkloadKeys};
 
 /// Holds everything that `gateway.toml` says, checked, with relative paths resolved against the file's directory.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct Config {
     pub tls: Tls,
     /// The issuers whose tokens are exchanged for sessions; at least one.
     pub issuers: Vec<Arc<Issuer>>,
+    /// The jobs that may sign in with a token of their platform, in the order of the file.
+    pub workloads: Vec<Arc<Workload>>,
     /// Where the policies are.
     pub policy: PolicySource,
     /// Where devices, sessions, revocations, signals and tickets are kept.
@@ -64,83 +69,6 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
-}
-
-/// Describes one OpenID Connect or OAuth issuer and how far its tokens are trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Issuer {
-    /// The short name used in policies, logs and messages.
-    pub name: String,
-    /// The issuer identifier, compared byte for byte with `iss`.
-    pub issuer: String,
-    /// The public client that `ztsa` signs in as.
-    pub client_id: String,
-    /// The scopes that `ztsa` asks for.
-    ///
-    /// # Defaults
-    /// `openid profile email offline_access`.
-    pub scopes: Vec<String>,
-    /// The audiences accepted in this issuer's access tokens.
-    ///
-    /// # Defaults
-    /// The gateway's `public_url` alone.
-    pub audiences: Vec<String>,
-    /// The claim that names a person's groups: in the access token, else the ID token, else userinfo.
-    ///
-    /// # Defaults
-    /// `groups`.
-    pub groups_claim: String,
-    /// How this issuer's access tokens are verified.
-    ///
-    /// # Defaults
-    /// `jwt`.
-    pub tokens: Tokens,
-    /// The RFC 8707 `resource` that `ztsa` asks for.
-    ///
-    /// # Defaults
-    /// The gateway's `public_url` when `audiences` holds it, else none. An empty string means none.
-    pub resource: Option<String>,
-    /// Whether a JWT access token without `typ: at+jwt` is accepted (Entra ID, Google and older Okta send `JWT`).
-    /// ID tokens are refused either way.
-    ///
-    /// # Defaults
-    /// `false`.
-    pub relaxed_typ: bool,
-    /// Whether userinfo is asked for groups that neither token has.
-    ///
-    /// # Defaults
-    /// `false`; always asked with `tokens = "userinfo"`.
-    pub userinfo: bool,
-    /// Whether the device flow (RFC 8628) is offered.
-    ///
-    /// # Defaults
-    /// `true`.
-    pub device_flow: bool,
-    /// Whether the browser flow (RFC 8252) is offered.
-    ///
-    /// # Defaults
-    /// `true`.
-    pub browser_flow: bool,
-    /// The host that browsers come back to, where the issuer takes another than the loopback address.
-    pub redirect_host: Option<RedirectHost>,
-    /// Extra roots, PEM, for an issuer behind a private CA.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// Says how an issuer's access tokens are verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tokens {
-    /// A JWT (RFC 9068), checked against the issuer's published keys.
-    Jwt,
-    /// An opaque token: userinfo answers for it, and the ID token must bind it to this client with `at_hash`.
-    Userinfo,
-    /// An opaque token: the introspection endpoint (RFC 7662) answers for it.
-    Introspection {
-        /// The confidential client that may introspect.
-        client_id: String,
-        /// The file that holds its secret.
-        client_secret_file: PathBuf,
-    },
 }
 
 /// Names the directory of `*.cedar` files.

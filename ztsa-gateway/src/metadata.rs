@@ -1,6 +1,6 @@
 //! What the gateway says of itself to anyone: RFC 9728 protected resource metadata.
 
-use ztsa_proto::metadata::{IssuerInfo, PATH, ResourceMetadata, VERSION, Ztsa};
+use ztsa_proto::metadata::{IssuerInfo, PATH, ResourceMetadata, VERSION, WorkloadInfo, Ztsa};
 use ztsa_proto::posture;
 
 use crate::config::Config;
@@ -22,6 +22,14 @@ pub fn document(config: &Config) -> ResourceMetadata {
         browser_flow: issuer.browser_flow,
         redirect_host: issuer.redirect_host,
     });
+    let mut workload: Vec<WorkloadInfo> = Vec::new();
+    for table in &config.workloads {
+        // several tables may take the same tokens; a job asks for one audience
+        if !workload.iter().any(|known| known.issuer == table.issuer && known.audience == table.audience) {
+            let (name, issuer, audience) = (table.name.clone(), table.issuer.clone(), table.audience.clone());
+            workload.push(WorkloadInfo { name, issuer, audience });
+        }
+    }
     ResourceMetadata {
         resource_name: config.public_url.host_str().map(str::to_owned),
         authorization_servers: config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect(),
@@ -41,6 +49,7 @@ pub fn document(config: &Config) -> ResourceMetadata {
             tunnel_template: at(TUNNEL),
             issuers: issuers.collect(),
             posture: posture::KNOWN.iter().map(|id| (*id).to_owned()).collect(),
+            workload,
         },
         resource,
     }
@@ -61,7 +70,9 @@ mod tests {
     fn a_client_accepts_the_document() {
         let text = "public_url = \"https://gw.example.com:8443\"\ntls = { cert = \"c\", key = \"k\" }\n\
             [[issuer]]\nname = \"a\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\nbrowser_flow = false\n\
-            [[issuer]]\nname = \"b\"\nissuer = \"https://b.example/\"\nclient_id = \"y\"\naudiences = [\"api\"]\n";
+            [[issuer]]\nname = \"b\"\nissuer = \"https://b.example/\"\nclient_id = \"y\"\naudiences = [\"api\"]\n\
+            [[workload]]\nname = \"c\"\nissuer = \"https://c.example\"\nmatch = { sub = \"1\" }\n\
+            [[workload]]\nname = \"d\"\nissuer = \"https://c.example\"\nmatch = { sub = \"2\" }\n";
         let config = Config::parse(text, Path::new("/")).unwrap();
         let made = document(&config);
         let read = ResourceMetadata::from_json(&serde_json::to_vec(&made).unwrap(), &config.public_url).unwrap();
@@ -75,6 +86,8 @@ mod tests {
             (None, true),
             "an audience of its own asks for no resource"
         );
+        let [job] = read.ztsa.workload.as_slice() else { panic!("{read:?}") };
+        assert_eq!((job.name.as_str(), job.audience.as_str()), ("c", "https://gw.example.com:8443"));
         assert_eq!(url(&read.resource), "https://gw.example.com:8443/.well-known/oauth-protected-resource");
     }
 }

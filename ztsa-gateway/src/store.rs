@@ -3,6 +3,7 @@
 //! Everything is read from memory. Writes go to one thread, which batches them into SQLite; when they fail,
 //! [`Store::outage`] says so, grants are refused, and the writer tries again until they succeed.
 
+mod binding;
 mod error;
 mod memory;
 mod row;
@@ -25,8 +26,9 @@ use writer::{Write, Writer};
 
 pub use ztsa_proto::session::DeviceState;
 
+pub use binding::BindError;
 pub use error::{FindUserError, StoreError};
-pub use row::{Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
+pub use row::{BoundToken, Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
 
 /// Holds the durable state; cheap to clone.
 #[derive(Clone, Debug)]
@@ -99,6 +101,8 @@ impl Store {
                 state: DeviceState::Unmanaged,
                 first_seen: now,
                 last_seen: now,
+                name: None,
+                os: None,
             });
             entry.user = user.clone();
             entry.last_seen = entry.last_seen.max(now);
@@ -106,6 +110,22 @@ impl Store {
         };
         self.send(Write::Device(seen.clone()));
         seen
+    }
+
+    /// Notes what a device calls itself and what it runs; `None` leaves what is known.
+    pub fn describe_device(&self, id: &DeviceId, name: Option<String>, os: Option<String>) {
+        let changed = {
+            let mut memory = self.write();
+            let Some(device) = memory.devices.get_mut(id) else { return };
+            let before = (device.name.clone(), device.os.clone());
+            device.name = name.or(device.name.take());
+            device.os = os.or(device.os.take());
+            if (&device.name, &device.os) == (&before.0, &before.1) {
+                return;
+            }
+            device.clone()
+        };
+        self.send(Write::Device(changed));
     }
 
     /// Finds a device.
@@ -196,6 +216,7 @@ impl Store {
         }
         self.inner.pruned.store(now.0, Ordering::Relaxed);
         let (sessions, revocations) = self.write().prune(now.minus(KEEP));
+        self.prune_bound(now);
         for id in sessions {
             self.send(Write::DeleteSession(id));
         }

@@ -57,6 +57,20 @@ pub struct Ztsa {
     /// The ids of the posture checks that policies use.
     #[serde(default)]
     pub posture: Vec<String>,
+    /// Whose jobs may sign in with a token of their own, and which audience that must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workload: Vec<WorkloadInfo>,
+}
+
+/// Says how a job signs in with the token that its platform gives it (RFC 8693, [`session::JWT`](crate::session::JWT)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadInfo {
+    /// The name in the gateway's configuration.
+    pub name: String,
+    /// The issuer of the tokens, exactly as their `iss` has it.
+    pub issuer: String,
+    /// The audience to ask the platform for; the token must be for it alone.
+    pub audience: String,
 }
 
 /// Says how to sign in at one issuer.

@@ -214,6 +214,8 @@ pub const TYP: &str = "at+jwt";
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// The type of the issuer's and of the session token (RFC 8693 section 3).
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The type of a job's token, which its platform signed (RFC 8693 section 3).
+pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 #[cfg(test)]
 mod tests;

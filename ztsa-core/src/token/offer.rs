@@ -49,11 +49,7 @@ impl Choice {
         self.changes.clear();
     }
 
-    /// Refuses a sign-in that is not as it was, unless a person has confirmed it.
-    ///
-    /// # Errors
-    /// [`DiscoveryError::IssuerChanged`].
-    pub fn check(&self) -> Result<(), DiscoveryError> {
+    pub(super) fn check(&self) -> Result<(), DiscoveryError> {
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -107,11 +103,10 @@ impl Tokens {
         let Ok(Some(stored)) = self.load_session().await else { return false };
         let known = self.current().session.clone();
         let other = known.is_none_or(|known| known.token != stored.token) && self.now() < stored.renew_at;
-        if !other || self.reload_key().await.is_err() {
-            return false;
+        if other {
+            self.adopt(stored);
         }
-        self.adopt(stored);
-        true
+        other
     }
 
     /// Waits until no other process is asking the person to sign in to this profile; `waiting` is told who is, once, when

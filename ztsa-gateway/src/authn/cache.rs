@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Holds at most twice `most` values: when the young half is full, the old half is forgotten.
 #[derive(Debug)]
@@ -27,6 +29,11 @@ pub(super) fn key(token: &str) -> Key {
     let hash = digest::digest(&digest::SHA256, token.as_bytes());
     key.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
     key
+}
+
+/// Writes a hash as text.
+pub(super) fn text(key: &Key) -> String {
+    URL_SAFE_NO_PAD.encode(key)
 }
 
 impl<T: Clone> Cache<T> {

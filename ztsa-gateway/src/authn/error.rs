@@ -1,11 +1,17 @@
 //! Why somebody is not who they say, or cannot be known now; as a problem, as an OAuth error, and as a challenge.
 
+mod fault;
+mod issuer;
+
 use std::time::Duration;
 
 use ztsa_proto::dpop::DpopError;
 use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::PostureError;
 use ztsa_proto::problem::{self, Problem, Retry};
+
+pub use fault::TokenFault;
+pub use issuer::IssuerError;
 
 /// Says why a request or an exchange was not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,146 +88,6 @@ pub enum AuthnError {
     /// The gateway cannot keep what it must keep.
     #[error("the gateway cannot take sign-ins now: {0}")]
     Unavailable(String),
-}
-
-/// Says why an issuer's token is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
-    /// It is not a JWT.
-    #[error(
-        "it is not a JWT; an issuer that gives opaque tokens needs tokens = \"userinfo\" or \"introspection\" here, or a `resource`"
-    )]
-    Opaque,
-    /// It is encrypted.
-    #[error("it is encrypted for somebody else")]
-    Encrypted,
-    /// It is over 64 KiB, or its parts do not read.
-    #[error("it is malformed")]
-    Malformed,
-    /// `alg` is `none`, symmetric or unknown.
-    #[error("its algorithm {0} is not accepted")]
-    Algorithm(String),
-    /// It demands an extension.
-    #[error("it demands an extension (`crit`)")]
-    Critical,
-    /// `typ` is not `at+jwt`.
-    #[error("its type is {0}, not \"at+jwt\"; for an issuer that cannot send that, set relaxed_typ = true")]
-    Type(String),
-    /// An ID token was sent as an access token.
-    #[error("it is an ID token: send the access token")]
-    IdToken,
-    /// No key of the issuer signed it.
-    #[error("its signature does not match the issuer's key")]
-    Signature,
-    /// The issuer has no such key.
-    #[error("it names a key that the issuer does not have")]
-    UnknownKey,
-    /// `iss` is another.
-    #[error("it was issued by somebody else")]
-    Issuer,
-    /// `aud` is another.
-    #[error("it is for {found}, not for this gateway; add that to `audiences` if it should be")]
-    Audience {
-        /// What it is for.
-        found: String,
-    },
-    /// It ran out.
-    #[error("it ran out {} ago", text(*.0))]
-    Expired(Duration),
-    /// It is not valid yet.
-    #[error("it is not valid yet: the issuer's clock or this gateway's is wrong")]
-    NotYet,
-    /// A claim is missing or of the wrong kind.
-    #[error("its claim `{0}` is missing or of the wrong kind")]
-    Claim(&'static str),
-    /// The issuer says that it is not active.
-    #[error("the issuer says that it is no longer valid")]
-    Inactive,
-    /// It is about another person than the access token.
-    #[error("it is about another person")]
-    Subject,
-    /// It was not issued with this access token.
-    #[error("it was not issued together with this access token (`at_hash`)")]
-    AccessHash,
-    /// An opaque access token came without an ID token.
-    #[error("an opaque access token needs the ID token that came with it")]
-    NoIdToken,
-    /// It is bound to another device's key.
-    #[error("it is bound to the key of another device")]
-    Device,
-    /// After a revocation, the time of the login must be known, and it does not say.
-    #[error("it does not tell when the person signed in (`auth_time`)")]
-    NoLoginTime,
-}
-
-/// Says what happened when an issuer was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IssuerError {
-    /// No connection, or it broke.
-    #[error("{url} cannot be reached: {cause}")]
-    Unreachable {
-        /// What was asked.
-        url: String,
-        /// What the network said.
-        cause: String,
-    },
-    /// No answer in time.
-    #[error("{url} did not answer within {} s", .after.as_secs())]
-    Timeout {
-        /// What was asked.
-        url: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
-    /// Another status than 200.
-    #[error("{url} answered with status {status}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// The status.
-        status: u16,
-    },
-    /// Not JSON: a portal's page, an error page.
-    #[error("{url} answered with {found} instead of JSON: is something between this gateway and the issuer?")]
-    NotJson {
-        /// What was asked.
-        url: String,
-        /// What came.
-        found: &'static str,
-    },
-    /// More than is read.
-    #[error("{url} answered with more than {most} bytes")]
-    TooLarge {
-        /// What was asked.
-        url: String,
-        /// The most that is read.
-        most: usize,
-    },
-    /// The discovery document is somebody else's.
-    #[error("{url} is the document of {found}; `issuer` must be exactly that, or the wrong server answers")]
-    Mismatch {
-        /// What was asked.
-        url: String,
-        /// The issuer in the document.
-        found: String,
-    },
-    /// The document lacks what is needed, or sends elsewhere.
-    #[error("its discovery document has no usable `{0}`")]
-    Endpoint(&'static str),
-    /// The key set holds no key that can verify a token.
-    #[error("{url} holds no key that this gateway can use")]
-    NoKeys {
-        /// What was asked.
-        url: String,
-    },
-    /// It refuses to answer about this token or to this gateway.
-    #[error("{url} refused to answer: {error}")]
-    Refused {
-        /// What was asked.
-        url: String,
-        /// The OAuth error.
-        error: String,
-    },
 }
 
 /// Holds an answer of the token endpoint (RFC 6749 section 5.2).
@@ -305,24 +171,6 @@ impl AuthnError {
             AuthnError::Posture(_) | AuthnError::PostureNonce => "posture.report",
             AuthnError::Unavailable(_) => "gateway.unavailable",
         }
-    }
-}
-
-impl TokenFault {
-    /// Says whether a new sign-in can mend it.
-    fn login_helps(&self) -> bool {
-        matches!(
-            self,
-            TokenFault::Expired(_)
-                | TokenFault::Inactive
-                | TokenFault::Signature
-                | TokenFault::UnknownKey
-                | TokenFault::Subject
-                | TokenFault::AccessHash
-                | TokenFault::NoIdToken
-                | TokenFault::Device
-                | TokenFault::NoLoginTime
-        )
     }
 }
 

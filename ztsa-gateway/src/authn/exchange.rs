@@ -1,6 +1,7 @@
 //! The exchange: an issuer's tokens and a proof become a session (RFC 8693).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ztsa_proto::dpop::Proof;
 use ztsa_proto::name::{DeviceId, SessionId, UserId};
@@ -8,11 +9,31 @@ use ztsa_proto::posture::{self, Report};
 use ztsa_proto::time::UnixTime;
 
 use super::error::TokenFault;
-use super::form::ExchangeForm;
+use super::form::{ExchangeForm, SubjectKind};
 use super::jwt::SKEW;
-use super::login::Login;
-use super::{ANY_TIME, Authn, AuthnError, Exchanged, Head, Identity, Session};
-use crate::store::{SessionRow, Subject, User};
+use super::login::{Login, Token};
+use super::{ANY_TIME, Authn, AuthnError, Exchanged, Head, Identity, Session, cache};
+use crate::store::{BindError, SessionRow, Subject, User};
+
+/// Says why an exchange failed, and whom it is about as far as that was proved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct ExchangeFailure {
+    /// Why.
+    pub error: AuthnError,
+    /// The person or job that the tokens, or the session to be renewed, are of.
+    pub user: Option<UserId>,
+    /// The device whose key signed the proof.
+    pub device: Option<DeviceId>,
+    /// The session of this device that was to be renewed.
+    pub session: Option<SessionId>,
+}
+
+impl From<AuthnError> for ExchangeFailure {
+    fn from(error: AuthnError) -> Self {
+        Self { error, user: None, device: None, session: None }
+    }
+}
 
 impl Authn {
     /// Proves an issuer's tokens and a device's key, and begins or renews a session. The caller judges it and mints its token.
@@ -26,8 +47,26 @@ impl Authn {
     /// # Security
     /// A proof is used up only by tokens that are good: a stranger makes keys and proofs for nothing, and could fill
     /// the memory of used ones so that nobody signs in or renews.
-    pub async fn exchange(&self, form: ExchangeForm, head: &Head<'_>, now: UnixTime) -> Result<Exchanged, AuthnError> {
+    pub async fn exchange(
+        &self,
+        form: ExchangeForm,
+        head: &Head<'_>,
+        now: UnixTime,
+    ) -> Result<Exchanged, ExchangeFailure> {
+        let mut failure = ExchangeFailure::from(AuthnError::Missing);
+        self.exchanged(form, head, now, &mut failure).await.map_err(|error| ExchangeFailure { error, ..failure })
+    }
+
+    /// The exchange; who it is about is noted in `known` as it is proved.
+    async fn exchanged(
+        &self,
+        form: ExchangeForm,
+        head: &Head<'_>,
+        now: UnixTime,
+        known: &mut ExchangeFailure,
+    ) -> Result<Exchanged, AuthnError> {
         let Proof { device, jti, .. } = self.proof(head, None, now)?;
+        known.device = Some(device.clone());
         if self.store.is_blocked(&device) {
             return Err(AuthnError::DeviceBlocked);
         }
@@ -35,19 +74,53 @@ impl Authn {
             return Err(AuthnError::Unavailable(cause));
         }
         let row = form.session.as_ref().and_then(|id| self.store.session(id)).filter(|row| row.device == device);
-        let issuer = self.issuer_of(&form, row.as_ref().map(|row| row.user.issuer.as_str()))?;
-        let renewing =
-            row.as_ref().is_some_and(|row| self.is_live(row, now) && row.user.issuer == issuer.config.issuer);
-        let login = issuer.login(&form, &device, renewing, now).await?;
-        let row = row.filter(|row| row.user == login.identity.user);
-        if renewing && row.is_none() {
-            // the tokens were read leniently for a session that turns out to be somebody else's
-            issuer.login(&form, &device, false, now).await?;
-        }
+        // the key of the session was proved: whose it is, is known
+        known.session = row.as_ref().map(|row| row.id.clone());
+        known.user = row.as_ref().map(|row| row.user.clone());
+        let (login, row) = match form.kind {
+            SubjectKind::Workload => {
+                let login = self.job(&form, &device, now).await?;
+                let row = row.filter(|row| row.user == login.identity.user);
+                (login, row)
+            }
+            SubjectKind::Access => self.person(&form, row, &device, now).await?,
+        };
+        known.user = Some(login.identity.user.clone());
         self.newcomers.first(&device, &jti, now)?;
+        self.bind(&login.token, &device, now)?;
         let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
         Ok(Exchanged { session, renewed, posture })
+    }
+
+    async fn person(
+        &self,
+        form: &ExchangeForm,
+        row: Option<SessionRow>,
+        device: &DeviceId,
+        now: UnixTime,
+    ) -> Result<(Login, Option<SessionRow>), AuthnError> {
+        let issuer = self.issuer_of(form, row.as_ref().map(|row| row.user.issuer.as_str()))?;
+        let renewing =
+            row.as_ref().is_some_and(|row| self.is_live(row, now) && row.user.issuer == issuer.config.issuer);
+        let login = issuer.login(form, device, renewing, now).await?;
+        let row = row.filter(|row| row.user == login.identity.user);
+        if renewing && row.is_none() {
+            // the tokens were read leniently for a session that turns out to be somebody else's
+            issuer.login(form, device, false, now).await?;
+        }
+        Ok((login, row))
+    }
+
+    /// Takes a token from a device, unless it was taken from too many others.
+    fn bind(&self, token: &Token, device: &DeviceId, now: UnixTime) -> Result<(), AuthnError> {
+        let text = cache::text(&token.fingerprint);
+        self.store.bind_token(&text, device, token.devices, token.until, now).map_err(|error| match error {
+            BindError::Shared => {
+                AuthnError::Refused { issuer: token.issuer.clone(), what: token.what, fault: TokenFault::Shared }
+            }
+            BindError::Full => AuthnError::Crowded,
+        })
     }
 
     fn session(
@@ -63,10 +136,12 @@ impl Authn {
         let cutoff = self.store.cutoff_of(&login.identity.user, device, &id);
         let row = self.renewable(&login, row, asked, now)?;
         let login_at = match &row {
-            Some(row) => row.login_at.max(login.at.unwrap_or_default().min(now)),
+            // without `auth_time` the tokens of a refresh look like those of a sign-in
+            Some(row) => row.login_at.max(login.identity.auth_time.unwrap_or_default().min(now)),
             None => self.login_stands(&login, device, now)?,
         };
         let renewed = row.is_some();
+        let login_lifetime = login.lifetime;
         let earlier = row.as_ref().and_then(|row| serde_json::from_str::<Identity>(&row.identity).ok());
         let identity = merged(login.identity, login.says_groups, earlier);
         let row = SessionRow {
@@ -75,7 +150,7 @@ impl Authn {
             device: device.clone(),
             started_at: row.as_ref().map_or(now, |row| row.started_at),
             login_at,
-            ends_at: row.as_ref().map_or_else(|| now.plus(self.rules.lifetime), |row| row.ends_at),
+            ends_at: self.ends_at(row.as_ref(), login_at, login_lifetime, now),
             identity: serde_json::to_string(&identity).unwrap_or_default(),
         };
         self.store.record_user(User {
@@ -98,6 +173,23 @@ impl Authn {
         Ok((Arc::new(session), renewed))
     }
 
+    /// When a session can no longer be renewed: a fresh sign-in begins its time anew, a mere renewal does not.
+    fn ends_at(
+        &self,
+        row: Option<&SessionRow>,
+        login_at: UnixTime,
+        lifetime: Option<Duration>,
+        now: UnixTime,
+    ) -> UnixTime {
+        let anew = now.plus(lifetime.map_or(self.rules.lifetime, |lifetime| lifetime.min(self.rules.lifetime)));
+        match row {
+            // a job's platform signs a token whenever it is asked: that is no reason to go on for ever
+            Some(row) if lifetime.is_some() || login_at <= row.login_at => row.ends_at,
+            Some(row) => row.ends_at.max(anew),
+            None => anew,
+        }
+    }
+
     /// Says whether the session that a client asks to renew can be; a sign-in since it ended begins another.
     fn renewable(
         &self,
@@ -115,8 +207,10 @@ impl Authn {
                 _ => Ok(None),
             };
         };
-        let cutoff = self.store.cutoff_of(&row.user, &row.device, &row.id);
-        match cutoff.filter(|cutoff| row.login_at <= *cutoff || row.ends_at <= now) {
+        // what was revoked before this session began did not end it
+        let own = self.store.cutoff(&Subject::Session(row.id.clone()));
+        let cutoff = self.store.cutoff_of(&row.user, &row.device, &row.id).filter(|cutoff| row.login_at <= *cutoff);
+        match own.or(cutoff) {
             _ if self.is_live(&row, now) => Ok(Some(row)),
             // whether it is new enough is judged as for any new session
             _ if again(row.login_at) => Ok(None),

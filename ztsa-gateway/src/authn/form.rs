@@ -5,21 +5,32 @@ use std::collections::HashMap;
 use url::form_urlencoded;
 use ztsa_proto::name::SessionId;
 use ztsa_proto::secret::Secret;
-use ztsa_proto::session::{ACCESS_TOKEN, TOKEN_EXCHANGE};
+use ztsa_proto::session::{ACCESS_TOKEN, JWT, TOKEN_EXCHANGE};
 
 use super::AuthnError;
 
 /// Holds what a client sends to exchange an issuer's token for a session.
 #[derive(Clone, Debug)]
 pub struct ExchangeForm {
-    /// The issuer's access token.
+    /// The issuer's access token, or the job's JWT.
     pub subject_token: Secret<String>,
+    /// Which of the two it is.
+    pub kind: SubjectKind,
     /// The ID token that came with it, where there is one.
     pub id_token: Option<Secret<String>>,
     /// A signed posture report.
     pub posture: Option<String>,
     /// The session to renew.
     pub session: Option<SessionId>,
+}
+
+/// Says what stands for whoever asks for a session (`subject_token_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// A person's access token.
+    Access,
+    /// The JWT that a platform gave a job.
+    Workload,
 }
 
 impl ExchangeForm {
@@ -38,13 +49,16 @@ impl ExchangeForm {
             }
         }
         let mut take = |name: &str| given.remove(name);
-        let mut fixed = |name: &str, wanted: &str| match take(name) {
-            Some(found) if found == wanted => Ok(()),
-            Some(_) => Err(AuthnError::Form(format!("`{name}` must be {wanted}"))),
-            None => Err(AuthnError::Form(format!("`{name}` is missing: it must be {wanted}"))),
+        let mut one_of = |name: &str, wanted: &[&'static str]| {
+            let wrong = |is: &str| AuthnError::Form(format!("`{name}` {is} {}", wanted.join(" or ")));
+            let found = take(name).ok_or_else(|| wrong("is missing: it must be"))?;
+            wanted.iter().copied().find(|wanted| *wanted == found).ok_or_else(|| wrong("must be"))
         };
-        fixed("grant_type", TOKEN_EXCHANGE)?;
-        fixed("subject_token_type", ACCESS_TOKEN)?;
+        one_of("grant_type", &[TOKEN_EXCHANGE])?;
+        let kind = match one_of("subject_token_type", &[ACCESS_TOKEN, JWT])? {
+            JWT => SubjectKind::Workload,
+            _ => SubjectKind::Access,
+        };
         if let Some(found) = take("requested_token_type").filter(|found| found != ACCESS_TOKEN) {
             return Err(AuthnError::Form(format!("`requested_token_type` {found:?} is not given out here")));
         }
@@ -56,6 +70,7 @@ impl ExchangeForm {
             take("subject_token").ok_or_else(|| AuthnError::Form("`subject_token` is missing".to_owned()))?;
         Ok(ExchangeForm {
             subject_token: Secret::new(subject_token),
+            kind,
             id_token: take("id_token").map(Secret::new),
             posture: take("posture"),
             session,
@@ -78,7 +93,9 @@ mod tests {
         let form =
             ExchangeForm::parse(format!("{BASE}&id_token=x.y.z&session=s1&posture=p&extra=1&extra=2").as_bytes())
                 .unwrap();
-        assert_eq!(form.subject_token.expose(), "abc");
+        assert_eq!((form.subject_token.expose().as_str(), form.kind), ("abc", SubjectKind::Access));
+        let job = ExchangeForm::parse(BASE.replace("access_token", "jwt").as_bytes()).unwrap();
+        assert_eq!(job.kind, SubjectKind::Workload);
         assert_eq!(form.id_token.unwrap().expose(), "x.y.z");
         assert_eq!(form.session.unwrap().as_str(), "s1");
         assert_eq!(form.posture.as_deref(), Some("p"));
@@ -93,7 +110,7 @@ mod tests {
         for (body, says) in [
             (String::new(), "`grant_type` is missing"),
             (BASE.replace("token-exchange", "device_code"), "`grant_type` must be"),
-            (BASE.replace("access_token", "jwt"), "`subject_token_type` must be"),
+            (BASE.replace("access_token", "saml2"), "`subject_token_type` must be"),
             (BASE.replace("subject_token=abc", "subject_token="), "`subject_token` is missing"),
             (format!("{BASE}&subject_token=other"), "`subject_token` is given twice"),
             (format!("{BASE}&session=a%20b"), "`session`"),

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use ztsa_proto::time::UnixTime;
 
-use super::IssuerConfig;
 use super::error::TokenFault;
 use super::jwks::{Algorithm, Hash, Keys, Verdict};
+use super::{IssuerConfig, cache};
 
 /// The largest token that is read.
 const LARGEST: usize = 64 * 1024;
@@ -118,6 +118,24 @@ impl<'a> Jwt<'a> {
             return Err(TokenFault::Audience { found: listed(&audiences) });
         }
         Ok(self.claims)
+    }
+
+    /// Judges the claims of a job's token whose signature is good, and gives them out; the audience is left to the caller.
+    pub(super) fn workload(self, issuer: &str, now: UnixTime) -> Result<Map<String, Value>, TokenFault> {
+        let kind = self.bare_kind();
+        if !kind.is_empty() && !kind.eq_ignore_ascii_case("jwt") {
+            return Err(TokenFault::WorkloadType(format!("{:?}", short(kind))));
+        }
+        if self.issuer() != Some(issuer) {
+            return Err(TokenFault::Issuer);
+        }
+        times(&self.claims, now)?;
+        Ok(self.claims)
+    }
+
+    /// The SHA-256 of what is signed: unlike the token's text it cannot be changed by changing the signature's form.
+    pub(super) fn fingerprint(&self) -> cache::Key {
+        cache::key(self.signed)
     }
 
     /// Says whether `at_hash` is that of an access token; `None` when the token has no `at_hash`.

@@ -1,6 +1,7 @@
 //! From an issuer's tokens to a person: who they are, which groups they are in, when they signed in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use ztsa_proto::name::{DeviceId, UserId};
@@ -10,7 +11,7 @@ use super::error::TokenFault;
 use super::form::ExchangeForm;
 use super::issuer::Issuer;
 use super::jwt::{self, Jwt};
-use super::{Authn, AuthnError, Identity};
+use super::{Authn, AuthnError, Identity, cache, claim};
 use crate::config::Tokens;
 
 /// The most groups of one person, and the longest name of one.
@@ -25,7 +26,28 @@ pub(super) struct Login {
     pub(super) at: Option<UnixTime>,
     /// Whether the tokens name any groups; when not, those of the session that is renewed stay.
     pub(super) says_groups: bool,
+    /// How long a session of it may last, where that is less than any session may.
+    pub(super) lifetime: Option<Duration>,
+    /// The token that it was proved by.
+    pub(super) token: Token,
 }
+
+/// Tells one token from others, for as long as it can be used.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    /// The name of its issuer in the configuration.
+    pub(super) issuer: String,
+    pub(super) what: &'static str,
+    pub(super) fingerprint: cache::Key,
+    pub(super) until: UnixTime,
+    /// How many devices may use it: one token with many keys is a stolen one.
+    pub(super) devices: usize,
+}
+
+/// How many devices one person's token may be used from.
+const DEVICES: usize = 3;
+/// How long a token is remembered whose end is not known, and the longest that any is.
+const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 3600);
 
 type Claims = Map<String, Value>;
 
@@ -80,13 +102,24 @@ impl Issuer {
                 access.entry(name).or_insert(value);
             }
         }
-        self.person(&access, &id, &subject)
+        // a signature may be written in two ways, what it signs in one
+        let signed = Jwt::parse(token).map_or_else(|_| cache::key(token), |jwt| jwt.fingerprint());
+        let ends = jwt::time(&access, "exp").ok().flatten().map(|ends| ends.plus(jwt::SKEW));
+        let most = now.plus(LONGEST_TOKEN);
+        let token = Token {
+            issuer: self.config.name.clone(),
+            what: ACCESS,
+            fingerprint: signed,
+            until: ends.map_or(most, |ends| ends.min(most)),
+            devices: DEVICES,
+        };
+        self.person(&access, &id, &subject, token)
     }
 
     async fn access(&self, token: &str, now: UnixTime) -> Result<Claims, AuthnError> {
         let refused = |fault| self.refused(ACCESS, fault);
         let jwt = Jwt::parse(token).map_err(refused)?;
-        self.verify(&jwt, ACCESS, now).await?;
+        self.authority.verify(&jwt, ACCESS, now).await?;
         jwt.access(&self.config, now).map_err(refused)
     }
 
@@ -125,7 +158,7 @@ impl Issuer {
             return if opaque && !renewing { Err(refused(TokenFault::NoIdToken)) } else { Ok(Claims::new()) };
         };
         let jwt = Jwt::parse(token.expose()).map_err(refused)?;
-        self.verify(&jwt, ID, now).await?;
+        self.authority.verify(&jwt, ID, now).await?;
         let hashes = jwt.hashes(form.subject_token.expose());
         let claims = match jwt.identity(&self.config, now) {
             Ok(claims) => claims,
@@ -147,7 +180,7 @@ impl Issuer {
         }
     }
 
-    fn person(&self, access: &Claims, id: &Claims, subject: &str) -> Result<Login, AuthnError> {
+    fn person(&self, access: &Claims, id: &Claims, subject: &str, token: Token) -> Result<Login, AuthnError> {
         let refused = |fault| self.refused(ACCESS, fault);
         let user = UserId::new(&self.config.issuer, subject).map_err(|_| refused(TokenFault::Claim("sub")))?;
         let either = |name: &str| text(id, name).or_else(|| text(access, name));
@@ -159,6 +192,8 @@ impl Issuer {
         let groups = self.groups(&[access, id]);
         Ok(Login {
             says_groups: groups.is_some(),
+            lifetime: None,
+            token,
             at: auth_time.or(issued.into_iter().flatten().min()),
             identity: Identity {
                 user,
@@ -176,12 +211,7 @@ impl Issuer {
     /// Finds the groups in the first claims that have any: under the claim's own name, else along its dots (`realm_access.roles`).
     fn groups(&self, sources: &[&Claims]) -> Option<Vec<String>> {
         let name = &self.config.groups_claim;
-        sources.iter().find_map(|claims| {
-            let nested = || {
-                name.split('.').skip(1).try_fold(claims.get(name.split('.').next()?)?, |value, part| value.get(part))
-            };
-            words(claims.get(name).or_else(nested))
-        })
+        sources.iter().find_map(|claims| words(claim::find(claims, name)))
     }
 }
 
@@ -192,7 +222,7 @@ fn refreshed(access: &Claims, id: &Claims) -> bool {
 }
 
 /// Refuses a token that is bound to another key than the one that proves possession (RFC 9449 section 6).
-fn bound(claims: &Claims, device: &DeviceId) -> Result<(), TokenFault> {
+pub(super) fn bound(claims: &Claims, device: &DeviceId) -> Result<(), TokenFault> {
     match claims.get("cnf") {
         None | Some(Value::Null) => Ok(()),
         Some(key) if key.get("jkt").and_then(Value::as_str) == Some(device.as_str()) => Ok(()),

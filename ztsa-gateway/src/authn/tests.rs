@@ -5,3 +5,4 @@ mod fake;
 mod issuer;
 mod login;
 mod renewal;
+mod workload;

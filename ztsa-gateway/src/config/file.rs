@@ -13,6 +13,7 @@ use ztsa_proto::name::{AppName, Destination, HostName};
 
 use super::duration::{Number, Span};
 use super::error::{ConfigError, line_of};
+use super::workload;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +24,8 @@ pub(super) struct File {
     pub(super) tls: Option<Tls>,
     #[serde(default, rename = "issuer")]
     pub(super) issuers: Vec<Issuer>,
+    #[serde(default, rename = "workload")]
+    pub(super) workloads: Vec<workload::Raw>,
     pub(super) policy: Option<Policy>,
     pub(super) store: Option<Store>,
     #[serde(default)]
@@ -218,13 +221,17 @@ impl File {
             issuer.ca_file.iter_mut().for_each(resolve);
             issuer.introspection.iter_mut().for_each(|with| resolve(&mut with.client_secret_file));
         }
+        for workload in &mut file.workloads {
+            workload.place = place(workload.name.span().start);
+            workload.ca_file.iter_mut().chain(&mut workload.jwks_file).for_each(resolve);
+        }
         for app in &mut file.apps {
             app.place = place(app.name.span().start);
         }
         Ok(file)
     }
 
-    /// Takes over what a further file says: issuers, apps and transmitters are added, all else replaced.
+    /// Takes over what a further file says: issuers, workloads, apps and transmitters are added, all else replaced.
     pub(super) fn merge(&mut self, extra: File) {
         fn replace<T>(old: &mut Option<T>, new: Option<T>) {
             if new.is_some() {
@@ -235,6 +242,7 @@ impl File {
         replace(&mut self.listen, extra.listen);
         replace(&mut self.tls, extra.tls);
         self.issuers.extend(extra.issuers);
+        self.workloads.extend(extra.workloads);
         replace(&mut self.policy, extra.policy);
         replace(&mut self.store, extra.store);
         replace(&mut self.risk.interval, extra.risk.interval);

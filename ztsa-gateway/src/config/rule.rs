@@ -11,8 +11,8 @@ use url::Url;
 use super::error::{ConfigError, Fault};
 use super::file::{self, File, Place};
 use super::{
-    Admin, App, AuditFile, Config, Issuer, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target,
-    Thresholds, Tls, Tokens,
+    Admin, App, AuditFile, Config, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target, Thresholds,
+    Tls, issuer, workload,
 };
 
 /// Turns what the files say into a configuration.
@@ -40,8 +40,11 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
             Fault::Rule { reason, remedy: "Name at least one address, such as \"0.0.0.0:443\"." },
         ));
     }
+    let resource = resource_of(&public_url);
+    let issuers = issuer::check(&raw.issuers, &resource)?;
     Ok(Config {
-        issuers: issuers(&raw.issuers, &resource_of(&public_url))?,
+        workloads: workload::check(&raw.workloads, &issuers, &resource)?,
+        issuers,
         public_url,
         listen,
         tls: Tls { cert: tls.cert, key: tls.key },
@@ -68,125 +71,6 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
 /// The resource identifier of a public URL: no trailing slash.
 pub(super) fn resource_of(public_url: &Url) -> String {
     public_url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn issuers(raw: &[file::Issuer], resource: &str) -> Result<Vec<Arc<Issuer>>, ConfigError> {
-    let mut names: HashMap<&str, &Place> = HashMap::new();
-    let mut identifiers: HashMap<&str, &Place> = HashMap::new();
-    let mut issuers = Vec::with_capacity(raw.len());
-    for issuer in raw {
-        let name = issuer.name.get_ref();
-        unique(&mut names, name, &issuer.place, "the issuer")?;
-        unique(&mut identifiers, &issuer.issuer, &issuer.place, "the issuer")?;
-        issuers.push(Arc::new(one_issuer(issuer, resource)?));
-    }
-    Ok(issuers)
-}
-
-fn one_issuer(raw: &file::Issuer, resource: &str) -> Result<Issuer, ConfigError> {
-    let rule =
-        |reason: String, remedy| ConfigError::at(&raw.place.file, Some(raw.place.line), Fault::Rule { reason, remedy });
-    let name = raw.name.get_ref().clone();
-    if name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_control() || c.is_whitespace() || c == '|') {
-        return Err(rule(
-            format!("the issuer name {name:?} is not a short word"),
-            "Use letters, digits and dashes, such as name = \"corp\".",
-        ));
-    }
-    if raw.client_id.is_empty() {
-        return Err(rule(
-            format!("issuer `{name}`: `client_id` is empty"),
-            "Register ztsa as a public client at the issuer and put its id here.",
-        ));
-    }
-    secure(&raw.issuer).map_err(|(reason, remedy)| rule(format!("issuer `{name}`: {reason}"), remedy))?;
-    let audiences = raw.audiences.clone().unwrap_or_else(|| vec![resource.to_owned()]);
-    if audiences.is_empty() || audiences.iter().any(String::is_empty) {
-        return Err(rule(
-            format!("issuer `{name}`: `audiences` is empty: every token would be refused"),
-            "Name the audience that the issuer puts in its access tokens for this gateway, or leave the key out.",
-        ));
-    }
-    if audiences.contains(&raw.client_id) {
-        return Err(rule(
-            format!("issuer `{name}`: the client id is not an audience: ID tokens carry it"),
-            "Have the issuer give access tokens an audience of their own, such as the gateway's URL.",
-        ));
-    }
-    let tokens = match (raw.tokens, &raw.introspection) {
-        (file::Tokens::Jwt, None) => Tokens::Jwt,
-        (file::Tokens::Userinfo, None) => Tokens::Userinfo,
-        (file::Tokens::Introspection, Some(with)) => Tokens::Introspection {
-            client_id: with.client_id.clone(),
-            client_secret_file: with.client_secret_file.clone(),
-        },
-        (file::Tokens::Introspection, None) => {
-            return Err(rule(
-                format!("issuer `{name}`: tokens = \"introspection\" needs a client that may introspect"),
-                "Add introspection = { client_id = \"ztsa-gateway\", client_secret_file = \"introspection.secret\" }.",
-            ));
-        }
-        (_, Some(_)) => {
-            return Err(rule(
-                format!("issuer `{name}`: `introspection` is given, but `tokens` is not \"introspection\""),
-                "Set tokens = \"introspection\", or remove the other key.",
-            ));
-        }
-    };
-    let wanted = match &raw.resource {
-        Some(text) if text.is_empty() => None,
-        Some(text) => Some(text.clone()),
-        None => audiences.iter().any(|audience| audience == resource).then(|| resource.to_owned()),
-    };
-    Ok(Issuer {
-        name,
-        issuer: raw.issuer.clone(),
-        client_id: raw.client_id.clone(),
-        scopes: raw
-            .scopes
-            .clone()
-            .unwrap_or_else(|| ["openid", "profile", "email", "offline_access"].map(str::to_owned).to_vec()),
-        audiences,
-        groups_claim: raw.groups_claim.clone().unwrap_or_else(|| "groups".to_owned()),
-        userinfo: raw.userinfo || tokens == Tokens::Userinfo,
-        tokens,
-        resource: wanted,
-        relaxed_typ: raw.relaxed_typ,
-        device_flow: raw.device_flow.unwrap_or(true),
-        browser_flow: raw.browser_flow.unwrap_or(true),
-        redirect_host: raw.redirect_host,
-        ca_file: raw.ca_file.clone(),
-    })
-}
-
-/// Refuses an issuer that anybody on the way could play.
-fn secure(issuer: &str) -> Result<(), (String, &'static str)> {
-    let url = Url::parse(issuer).map_err(|error| {
-        (format!("{issuer:?} is not a URL ({error})"), "Write the issuer exactly as its discovery document does.")
-    })?;
-    match url.scheme() {
-        "https" if url.host().is_some() => {}
-        "http" if super::is_loopback(&url) => {}
-        "http" => {
-            return Err((
-                format!("{issuer} is http: anybody on the way could sign people in"),
-                "Use https; http is taken on loopback only.",
-            ));
-        }
-        _ => {
-            return Err((
-                format!("{issuer:?} is not an https URL"),
-                "Write the issuer exactly as its discovery document does.",
-            ));
-        }
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err((
-            format!("{issuer} has a query or a fragment"),
-            "Write the issuer exactly as its discovery document does.",
-        ));
-    }
-    Ok(())
 }
 
 fn store(raw: Option<&file::Store>, base: &Path) -> Result<StoreUrl, ConfigError> {
@@ -285,7 +169,7 @@ fn apps(raw: &[file::App]) -> Result<Vec<Arc<App>>, ConfigError> {
     Ok(apps)
 }
 
-fn unique<'a, K: std::hash::Hash + Eq + ToString>(
+pub(super) fn unique<'a, K: std::hash::Hash + Eq + ToString>(
     seen: &mut HashMap<K, &'a Place>,
     key: K,
     place: &'a Place,

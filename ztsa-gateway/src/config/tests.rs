@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::{Config, StoreUrl, Tokens};
 
+mod workload;
+
 const SMALL: &str = r#"
 public_url = "https://gw.example.com"
 [tls]

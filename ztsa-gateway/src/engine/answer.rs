@@ -92,7 +92,7 @@ impl Engine {
             },
             device: DeviceInfo { id: session.device.clone(), state },
             expires_at: session.expires_at,
-            renew_before: Some(session.started_at.plus(self.inner.config.session.lifetime)),
+            renew_before: self.inner.store.session(&session.id).map(|row| row.ends_at),
             risk: self.inner.risk.scores(&identity.user, &session.device, &session.id, now).info(),
             posture: self.inner.posture.checks(&session.device),
         }

@@ -9,8 +9,8 @@ use ztsa_proto::problem::Problem;
 
 use super::Engine;
 use super::record::actor;
-use crate::audit::{Activity, Outcome, Record};
-use crate::authn::{AuthnError, Session};
+use crate::audit::{Activity, Actor, Outcome, Record};
+use crate::authn::{AuthnError, ExchangeFailure, Session};
 use crate::lease::Selector;
 
 impl Engine {
@@ -44,15 +44,26 @@ impl Engine {
     }
 
     /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.
-    pub fn exchange_failed(&self, error: &AuthnError, peer: IpAddr) {
+    pub fn exchange_failed(&self, failure: &ExchangeFailure, peer: IpAddr) {
+        let ExchangeFailure { error, user, device, session } = failure;
         if matches!(error, AuthnError::UseNonce) {
             return;
         }
+        let person = user.as_ref().and_then(|user| self.inner.store.user(user));
+        let actor = Actor {
+            user: user.clone(),
+            name: person.as_ref().and_then(|person| person.name.clone()),
+            email: person.and_then(|person| person.email),
+            device: device.clone(),
+            session: session.clone(),
+        };
+        let activity = if session.is_some() { Activity::Renew } else { Activity::SignIn };
         self.inner.audit.record(Record {
+            actor: device.is_some().then_some(actor),
             peer: Some(peer),
             code: Some(error.problem().code),
             message: Some(error.to_string()),
-            ..Record::new(self.inner.clock.now(), Activity::SignIn, Outcome::Failure)
+            ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
         });
     }
 }

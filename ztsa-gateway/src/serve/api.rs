@@ -115,7 +115,7 @@ async fn token(
     let head = Head { method: method.as_str(), url_path: uri.path(), headers: &headers };
     let exchanged = match ExchangeForm::parse(&body) {
         Ok(form) => parts.authn.exchange(form, &head, now).await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     let mut response = match exchanged.and_then(|exchanged| {
         let token = parts.authn.mint(&exchanged.session)?;
@@ -135,9 +135,9 @@ async fn token(
             }))
             .into_response()
         }
-        Err(error) => {
-            parts.engine.exchange_failed(&error, peer);
-            fault(&error)
+        Err(failure) => {
+            parts.engine.exchange_failed(&failure, peer);
+            fault(&failure.error)
         }
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -7,7 +7,7 @@ use ztsa_proto::secret::Secret;
 use ztsa_proto::time::UnixTime;
 
 use super::error::FindUserError;
-use super::row::{Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
+use super::row::{BoundToken, Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -17,6 +17,7 @@ pub(super) struct Memory {
     pub(super) signals: BTreeMap<i64, Signal>,
     pub(super) tickets: HashMap<TicketId, Ticket>,
     pub(super) secrets: HashMap<String, Secret<Vec<u8>>>,
+    pub(super) bound: HashMap<String, BoundToken>,
     users_cut: HashMap<UserId, UnixTime>,
     devices_cut: HashMap<DeviceId, UnixTime>,
     sessions_cut: HashMap<SessionId, UnixTime>,

@@ -19,6 +19,21 @@ pub struct Device {
     pub first_seen: UnixTime,
     /// When it last signed in or renewed.
     pub last_seen: UnixTime,
+    /// What it calls itself: for administrators to recognise it, never for deciding.
+    pub name: Option<String>,
+    /// The system that it last reported, such as `debian 13`.
+    pub os: Option<String>,
+}
+
+/// Notes with which devices' keys an issuer's token was exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundToken {
+    /// The SHA-256 of the token, base64url: no token is kept.
+    pub token: String,
+    /// The devices, the first one first.
+    pub devices: Vec<DeviceId>,
+    /// Until when the token could be used.
+    pub until: UnixTime,
 }
 
 /// Describes a person who has signed in at least once.

@@ -12,12 +12,12 @@ use ztsa_proto::time::UnixTime;
 
 use super::error::StoreError;
 use super::memory::Memory;
-use super::row::{Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
+use super::row::{BoundToken, Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
 use crate::config::StoreUrl;
 use ztsa_proto::session::DeviceState;
 
 /// The schema that this version writes (`PRAGMA user_version`).
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long another program (a backup, a report) may hold the file before a write counts as failed.
 const BUSY: Duration = Duration::from_secs(5);
@@ -31,6 +31,14 @@ CREATE TABLE signals (id INTEGER PRIMARY KEY, subject_kind TEXT NOT NULL, subjec
 CREATE TABLE tickets (id TEXT PRIMARY KEY, secret_sha256 TEXT NOT NULL, app TEXT NOT NULL, issuer TEXT NOT NULL, subject TEXT NOT NULL, device TEXT NOT NULL, session TEXT NOT NULL, issued_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, uses_left INTEGER, used INTEGER NOT NULL, identity TEXT NOT NULL) STRICT;
 CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 PRAGMA user_version = 1;
+";
+
+/// What version 2 has more: what devices call themselves, and which keys tokens were exchanged with.
+const SECOND: &str = "
+ALTER TABLE devices ADD COLUMN name TEXT;
+ALTER TABLE devices ADD COLUMN os TEXT;
+CREATE TABLE tokens (token TEXT PRIMARY KEY, devices TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 2;
 ";
 
 /// Holds an open store: the connection, and the lock that keeps other gateways away.
@@ -105,8 +113,9 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match found {
         0 if tables == 0 => {
             connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(failed)?;
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {SECOND} COMMIT;")).map_err(failed)?;
         }
+        1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SECOND} COMMIT;")).map_err(failed)?,
         VERSION => {}
         0 => {
             return Err(StoreError::Foreign {
@@ -122,7 +131,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 /// Reads everything.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     let mut memory = Memory::default();
-    each(connection, "SELECT id, issuer, subject, state, first_seen, last_seen FROM devices", |row| {
+    each(connection, "SELECT id, issuer, subject, state, first_seen, last_seen, name, os FROM devices", |row| {
         let state: String = row.get(3)?;
         let device = Device {
             id: parsed(row, 0)?,
@@ -131,6 +140,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
             state: state_of(&state),
             first_seen: time(row, 4)?,
             last_seen: time(row, 5)?,
+            name: row.get(6)?,
+            os: row.get(7)?,
         };
         memory.devices.insert(device.id.clone(), device);
         Ok(())
@@ -160,6 +171,13 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     each(connection, "SELECT kind, subject, at, reason FROM revocations", |row| {
         let revocation = Revocation { subject: subject(row, 0, 1)?, at: time(row, 2)?, reason: row.get(3)? };
         memory.insert_revocation(&revocation);
+        Ok(())
+    })?;
+    each(connection, "SELECT token, devices, until FROM tokens", |row| {
+        let devices: String = row.get(1)?;
+        let devices = devices.split(' ').filter_map(|id| id.parse().ok()).collect();
+        let bound = BoundToken { token: row.get(0)?, devices, until: time(row, 2)? };
+        memory.bound.insert(bound.token.clone(), bound);
         Ok(())
     })?;
     load_signals(connection, &mut memory)?;

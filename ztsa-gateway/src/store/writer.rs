@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use ztsa_proto::name::{SessionId, TicketId};
 
 use super::error::StoreError;
-use super::row::{Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
+use super::row::{BoundToken, Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
 use super::schema::Opened;
 
 /// The pause after a failed write.
@@ -33,6 +33,8 @@ pub(super) enum Write {
     Ticket(Ticket),
     DeleteTicket(TicketId),
     Secret(String, Zeroizing<Vec<u8>>),
+    Bound(BoundToken),
+    DeleteBound(String),
 }
 
 pub(super) struct Writer {
@@ -209,18 +211,22 @@ impl Write {
             Write::Ticket(ticket) => ("ticket", ticket.id.to_string()),
             Write::DeleteTicket(id) => ("ticket", id.to_string()),
             Write::Secret(name, _) => ("secret", name.clone()),
+            Write::Bound(bound) => ("token", bound.token.clone()),
+            Write::DeleteBound(token) => ("token", token.clone()),
         }
     }
 
     fn apply(&self, to: &Transaction<'_>) -> rusqlite::Result<()> {
         match self {
-            Write::Device(d) => to.prepare_cached("INSERT OR REPLACE INTO devices (id, issuer, subject, state, first_seen, last_seen) VALUES (?,?,?,?,?,?)")?.execute(params![
+            Write::Device(d) => to.prepare_cached("INSERT OR REPLACE INTO devices (id, issuer, subject, state, first_seen, last_seen, name, os) VALUES (?,?,?,?,?,?,?,?)")?.execute(params![
                 d.id.to_string(),
                 d.user.issuer,
                 d.user.subject,
                 d.state.as_str(),
                 seconds(d.first_seen),
-                seconds(d.last_seen)
+                seconds(d.last_seen),
+                d.name,
+                d.os
             ]),
             Write::User(u) => to
                 .prepare_cached("INSERT OR REPLACE INTO users (issuer, subject, name, email) VALUES (?,?,?,?)")?
@@ -250,6 +256,11 @@ impl Write {
             Write::DeleteSignal(id) => to.prepare_cached("DELETE FROM signals WHERE id = ?")?.execute([id]),
             Write::Ticket(t) => insert_ticket(to, t),
             Write::DeleteTicket(id) => to.prepare_cached("DELETE FROM tickets WHERE id = ?")?.execute([id.to_string()]),
+            Write::Bound(bound) => {
+                let devices = bound.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                to.prepare_cached("INSERT OR REPLACE INTO tokens (token, devices, until) VALUES (?,?,?)")?.execute(params![bound.token, devices, seconds(bound.until)])
+            }
+            Write::DeleteBound(token) => to.prepare_cached("DELETE FROM tokens WHERE token = ?")?.execute([token]),
             Write::Secret(name, value) => {
                 to.prepare_cached("INSERT OR REPLACE INTO secrets (name, value) VALUES (?,?)")?.execute(params![name, value.as_slice()])
             }

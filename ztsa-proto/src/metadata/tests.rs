@@ -18,6 +18,7 @@ fn document() -> Value {
             "posture_endpoint": at("posture"), "events_endpoint": at("events"),
             "tunnel_template": "https://gw.example/.well-known/masque/tcp/{target_host}/{target_port}/",
             "issuers": [{"issuer": "https://idp.example", "name": "corp", "client_id": "ztsa-cli", "device_flow": true, "later": 1}],
+            "workload": [{"name": "deploy", "issuer": "https://ci.example", "audience": "https://gw.example", "later": 1}],
         },
     })
 }
@@ -30,6 +31,7 @@ fn read(document: &Value, gateway: &str) -> Result<ResourceMetadata, MetadataErr
 fn reads_a_newer_gateways_document_and_writes_it_again() {
     let metadata = read(&document(), "https://gw.example/").unwrap();
     assert_eq!(metadata.ztsa.issuers.first().unwrap().client_id, "ztsa-cli");
+    assert_eq!(metadata.ztsa.workload.first().unwrap().audience, "https://gw.example");
     assert!(metadata.ztsa.tunnel_template.ends_with("/{target_host}/{target_port}/"));
     assert_eq!(read(&serde_json::to_value(&metadata).unwrap(), "https://gw.example"), Ok(metadata));
 }

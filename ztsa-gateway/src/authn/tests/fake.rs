@@ -14,7 +14,7 @@ use ztsa_proto::name::DeviceId;
 use ztsa_proto::secret::Secret;
 use ztsa_proto::time::UnixTime;
 
-use crate::authn::{Authn, AuthnError, ExchangeForm, Exchanged, Head, Session};
+use crate::authn::{Authn, AuthnError, ExchangeForm, Exchanged, Head, Session, SubjectKind};
 use crate::config::{Config, StoreUrl};
 use crate::store::Store;
 
@@ -165,10 +165,21 @@ impl World {
 
     /// Exchanges with a good proof.
     pub(super) async fn exchange(&self, form: ExchangeForm, now: UnixTime) -> Result<Exchanged, AuthnError> {
+        self.exchange_from(&self.device, form, now).await
+    }
+
+    /// Exchanges from another device.
+    pub(super) async fn exchange_from(
+        &self,
+        device: &SoftwareKey,
+        form: ExchangeForm,
+        now: UnixTime,
+    ) -> Result<Exchanged, AuthnError> {
         let nonce = self.authn.nonce(now);
         let url = format!("{GATEWAY}{TOKEN_PATH}");
-        let headers = proof(&self.device, "POST", &url, None, Some(&nonce));
-        self.authn.exchange(form, &Head { method: "POST", url_path: TOKEN_PATH, headers: &headers }, now).await
+        let headers = proof(device, "POST", &url, None, Some(&nonce));
+        let head = Head { method: "POST", url_path: TOKEN_PATH, headers: &headers };
+        self.authn.exchange(form, &head, now).await.map_err(|failure| failure.error)
     }
 
     /// Signs alice in, and mints her token.
@@ -235,6 +246,7 @@ pub(super) fn changed(mut claims: Value, changes: &Value) -> Value {
 pub(super) fn form(access: &str, id: Option<&str>) -> ExchangeForm {
     ExchangeForm {
         subject_token: Secret::new(access.to_owned()),
+        kind: SubjectKind::Access,
         id_token: id.map(|id| Secret::new(id.to_owned())),
         posture: None,
         session: None,

@@ -1,17 +1,19 @@
 //! One bounded request to an issuer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use serde_json::{Map, Value};
+use tokio::io::AsyncReadExt as _;
 use url::{Url, form_urlencoded};
 use ztsa_net::tls::{self, Roots};
 use ztsa_proto::secret::Secret;
 
 use super::super::error::IssuerError;
-use crate::config::{self, Issuer};
+use crate::config;
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,13 +22,13 @@ const MOST: usize = 256 * 1024;
 
 /// Sends requests to one issuer.
 #[derive(Clone, Debug)]
-pub(super) struct Fetch {
+pub(in super::super) struct Fetch {
     client: Client,
 }
 
 impl Fetch {
     /// Prepares a client: the issuer's own CA where there is one, no redirects, the system's proxy except on loopback.
-    pub(super) fn new(issuer: &Issuer, ca: Option<&[u8]>) -> Result<Fetch, String> {
+    pub(in super::super) fn new(identifier: &str, ca: Option<&[u8]>) -> Result<Fetch, String> {
         let mut roots = Roots::mozilla();
         if let Some(pem) = ca {
             roots = roots.with_pem(pem).map_err(|cause| cause.to_string())?;
@@ -38,7 +40,7 @@ impl Fetch {
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE)
             .user_agent(concat!("ztsa-gateway/", env!("CARGO_PKG_VERSION")));
-        if Url::parse(&issuer.issuer).is_ok_and(|url| config::is_loopback(&url)) {
+        if Url::parse(identifier).is_ok_and(|url| config::is_loopback(&url)) {
             builder = builder.no_proxy();
         }
         builder.build().map(|client| Fetch { client }).map_err(|cause| cause.to_string())
@@ -48,11 +50,15 @@ impl Fetch {
         self.json(url, self.client.get(url.clone())).await
     }
 
-    pub(super) async fn with_bearer(&self, url: &Url, token: &str) -> Result<Map<String, Value>, IssuerError> {
+    pub(in super::super) async fn with_bearer(
+        &self,
+        url: &Url,
+        token: &str,
+    ) -> Result<Map<String, Value>, IssuerError> {
         self.json(url, self.client.get(url.clone()).bearer_auth(token)).await
     }
 
-    pub(super) async fn introspect(
+    pub(in super::super) async fn introspect(
         &self,
         url: &Url,
         id: &str,
@@ -103,6 +109,20 @@ impl Fetch {
             found: if body.is_empty() { "nothing" } else { kind },
         })
     }
+}
+
+/// Reads a key set from a file.
+pub(super) async fn file(path: &Path) -> Result<Map<String, Value>, IssuerError> {
+    let place = path.display().to_string();
+    let unreadable = |cause: std::io::Error| IssuerError::Unreachable { url: place.clone(), cause: cause.to_string() };
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let mut text = Vec::new();
+    let most = u64::try_from(MOST).unwrap_or(u64::MAX);
+    file.take(most + 1).read_to_end(&mut text).await.map_err(unreadable)?;
+    if text.len() > MOST {
+        return Err(IssuerError::TooLarge { url: place, most: MOST });
+    }
+    serde_json::from_slice(&text).map_err(|_| IssuerError::NotJson { url: place, found: "something else" })
 }
 
 fn found(response: &Response) -> &'static str {
