@@ -1,5 +1,6 @@
 //! Asks whoever signs tokens: its discovery document and its keys. Bounded in size, time and rate, and remembered.
 
+mod address;
 mod fetch;
 
 use std::path::PathBuf;
@@ -21,8 +22,6 @@ pub(super) use fetch::Fetch;
 
 /// How long discovery and keys are used before they are fetched again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long they are still used when fetching fails.
-const STALE: Duration = Duration::from_secs(3600);
 /// The pause between fetches, whatever tokens come: an unknown `kid` costs the issuer at most one request in this time.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -35,6 +34,8 @@ pub(super) struct Authority {
     pub(super) identifier: String,
     pub(super) fetch: Fetch,
     source: Source,
+    /// How long keys are still used when fetching fails.
+    grace: Duration,
     known: RwLock<Known>,
     /// One fetch at a time: whoever comes meanwhile waits and finds the answer.
     turn: Semaphore,
@@ -69,12 +70,13 @@ pub(super) struct Document {
 }
 
 impl Authority {
-    pub(super) fn new(name: &str, identifier: &str, source: Source, fetch: Fetch) -> Authority {
+    pub(super) fn new(name: &str, identifier: &str, source: Source, grace: Duration, fetch: Fetch) -> Authority {
         Authority {
             name: name.to_owned(),
             identifier: identifier.to_owned(),
             fetch,
             source,
+            grace,
             known: RwLock::default(),
             turn: Semaphore::new(1),
         }
@@ -83,7 +85,7 @@ impl Authority {
     /// Verifies a token's signature by the issuer's keys, fetching them when they are unknown, old, or lack the token's key.
     pub(super) async fn verify(&self, token: &Jwt<'_>, what: &'static str, now: UnixTime) -> Result<(), AuthnError> {
         let verdict = match self.known(now).filter(|known| !known.keys.is_empty()) {
-            Some(known) if known.is_fresh(now) => token.verify(&known.keys),
+            Some(known) if known.is_fresh(self.grace, now) => token.verify(&known.keys),
             _ => Verdict::Unknown,
         };
         let verdict = match verdict {
@@ -107,7 +109,7 @@ impl Authority {
 
     /// Gives the discovery document.
     pub(super) async fn document(&self, now: UnixTime) -> Result<Arc<Document>, AuthnError> {
-        let known = match self.known(now).filter(|known| known.is_fresh(now)) {
+        let known = match self.known(now).filter(|known| known.is_fresh(self.grace, now)) {
             Some(known) => Ok(known),
             None => self.refreshed(now).await,
         };
@@ -118,7 +120,7 @@ impl Authority {
     /// What is known and may still be used.
     fn known(&self, now: UnixTime) -> Option<Known> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let usable = known.fetched.is_some_and(|fetched| now.since(fetched) <= STALE);
+        let usable = known.fetched.is_some_and(|fetched| now.since(fetched) <= self.grace);
         usable.then_some(known)
     }
 
@@ -198,8 +200,8 @@ impl Authority {
 }
 
 impl Known {
-    fn is_fresh(&self, now: UnixTime) -> bool {
-        self.fetched.is_some_and(|fetched| now.since(fetched) <= FRESH)
+    fn is_fresh(&self, grace: Duration, now: UnixTime) -> bool {
+        self.fetched.is_some_and(|fetched| now.since(fetched) <= FRESH.min(grace))
     }
 }
 

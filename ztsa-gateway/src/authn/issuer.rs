@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use ztsa_proto::secret::Secret;
 use ztsa_proto::time::UnixTime;
 
 use super::authority::{Authority, Fetch, Source};
+use super::cache::{self, Cache};
 use super::error::{IssuerError, TokenFault};
-use super::{AuthnError, AuthnSetupError, IssuerConfig};
+use super::{AuthnError, AuthnSetupError, IssuerConfig, jwt};
 use crate::config::{self, Tokens};
 
 /// Knows one issuer.
@@ -18,7 +20,12 @@ pub(super) struct Issuer {
     pub(super) config: Arc<IssuerConfig>,
     pub(super) authority: Authority,
     secret: Option<Secret<String>>,
+    /// What it said of a token a moment ago, and until when that counts.
+    answers: Cache<(UnixTime, Map<String, Value>)>,
 }
+
+/// How long an answer about a token counts: somebody who signs in asks a few times within a moment.
+const ANSWER: Duration = Duration::from_secs(5);
 
 impl Issuer {
     pub(super) fn new(config: &Arc<config::Issuer>) -> Result<Issuer, AuthnSetupError> {
@@ -34,9 +41,9 @@ impl Issuer {
         };
         // opaque tokens need no keys, but the ID token beside them does; only an issuer without OpenID Connect has none
         let source = Source::Discovery { keys_needed: !matches!(config.tokens, Tokens::Introspection { .. }) };
-        let fetch = client(&config.name, &config.issuer, config.ca_file.as_ref())?;
-        let authority = Authority::new(&config.name, &config.issuer, source, fetch);
-        Ok(Issuer { config: Arc::clone(config), authority, secret })
+        let fetch = client(&config.name, &config.issuer, config.allow_private, config.ca_file.as_ref())?;
+        let authority = Authority::new(&config.name, &config.issuer, source, config.outage_grace, fetch);
+        Ok(Issuer { config: Arc::clone(config), authority, secret, answers: Cache::new(4096) })
     }
 
     /// Asks userinfo about an access token.
@@ -46,8 +53,15 @@ impl Issuer {
             .userinfo
             .as_ref()
             .ok_or_else(|| self.authority.failed(IssuerError::Endpoint("userinfo_endpoint")))?;
+        let key = cache::key(&format!("userinfo {token}"));
+        if let Some((_, claims)) = self.answers.find(&key).filter(|(until, _)| *until > now) {
+            return Ok(claims);
+        }
         match self.authority.fetch.with_bearer(url, token).await {
-            Ok(claims) => Ok(claims),
+            Ok(claims) => {
+                self.answers.keep(key, (now.plus(ANSWER), claims.clone()));
+                Ok(claims)
+            }
             Err(IssuerError::Status { status: 400 | 401 | 403, .. }) => {
                 Err(self.refused("access token", TokenFault::Inactive))
             }
@@ -65,6 +79,10 @@ impl Issuer {
         let (Tokens::Introspection { client_id, .. }, Some(secret)) = (&self.config.tokens, &self.secret) else {
             return Err(self.authority.failed(IssuerError::Endpoint("introspection_endpoint")));
         };
+        let key = cache::key(&format!("introspection {token}"));
+        if let Some((_, claims)) = self.answers.find(&key).filter(|(until, _)| *until > now) {
+            return Ok(claims);
+        }
         let claims = self
             .authority
             .fetch
@@ -72,6 +90,9 @@ impl Issuer {
             .await
             .map_err(|cause| self.authority.failed(cause))?;
         if claims.get("active") == Some(&Value::Bool(true)) {
+            let ends = jwt::time(&claims, "exp").ok().flatten();
+            let until = now.plus(ANSWER).min(ends.unwrap_or(UnixTime(u64::MAX)));
+            self.answers.keep(key, (until, claims.clone()));
             Ok(claims)
         } else {
             Err(self.refused("access token", TokenFault::Inactive))
@@ -84,9 +105,14 @@ impl Issuer {
 }
 
 /// Prepares a client that trusts an issuer's own CA where there is one.
-pub(super) fn client(name: &str, identifier: &str, ca_file: Option<&PathBuf>) -> Result<Fetch, AuthnSetupError> {
+pub(super) fn client(
+    name: &str,
+    identifier: &str,
+    allow_private: bool,
+    ca_file: Option<&PathBuf>,
+) -> Result<Fetch, AuthnSetupError> {
     let extra = ca_file.map(|path| read(name, path)).transpose()?;
-    Fetch::new(identifier, extra.as_deref()).map_err(|cause| match ca_file {
+    Fetch::new(identifier, allow_private, extra.as_deref()).map_err(|cause| match ca_file {
         Some(path) => AuthnSetupError::File { issuer: name.to_owned(), path: path.clone(), cause },
         None => AuthnSetupError::Client { issuer: name.to_owned(), cause },
     })

@@ -123,6 +123,11 @@ impl Key {
         if text("use").is_some_and(|purpose| purpose != "sig") {
             return None;
         }
+        // RFC 7517 section 4.3
+        let operations = key.get("key_ops").and_then(Value::as_array);
+        if operations.is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
+            return None;
+        }
         let algorithm = match text("alg") {
             Some(name) => Some(Algorithm::parse(name)?),
             None => None,

@@ -190,6 +190,9 @@ impl Issuer {
         };
         let issued = [jwt::time(id, "iat").map_err(refused)?, jwt::time(access, "iat").map_err(refused)?];
         let groups = self.groups(&[access, id]);
+        if groups.is_none() && [access, id].iter().any(|claims| self.overflows(claims)) {
+            return Err(refused(TokenFault::GroupOverage));
+        }
         Ok(Login {
             says_groups: groups.is_some(),
             lifetime: None,
@@ -206,6 +209,13 @@ impl Issuer {
                 issuer: self.config.name.clone(),
             },
         })
+    }
+
+    /// Says whether claims point elsewhere for the groups, or only say that there are some.
+    fn overflows(&self, claims: &Claims) -> bool {
+        let name = self.config.groups_claim.as_str();
+        let elsewhere = claims.get("_claim_names").and_then(|names| names.get(name)).is_some();
+        elsewhere || (name == "groups" && claims.get("hasgroups").is_some_and(|has| has != &Value::Bool(false)))
     }
 
     /// Finds the groups in the first claims that have any: under the claim's own name, else along its dots (`realm_access.roles`).

@@ -5,4 +5,5 @@ mod fake;
 mod issuer;
 mod login;
 mod renewal;
+mod vectors;
 mod workload;

@@ -36,8 +36,8 @@ pub(super) fn platforms(tables: &[Arc<Workload>]) -> Result<Vec<Platform>, Authn
             WorkloadKeys::Url(url) => Source::Url(url.clone()),
             WorkloadKeys::File(path) => Source::File(path.clone()),
         };
-        let fetch = issuer::client(&table.name, &table.issuer, table.ca_file.as_ref())?;
-        let authority = Authority::new(&table.name, &table.issuer, source, fetch);
+        let fetch = issuer::client(&table.name, &table.issuer, table.allow_private, table.ca_file.as_ref())?;
+        let authority = Authority::new(&table.name, &table.issuer, source, table.outage_grace, fetch);
         platforms.push(Platform { authority, tables: vec![Arc::clone(table)] });
     }
     Ok(platforms)

@@ -82,6 +82,9 @@ pub(super) struct Issuer {
     pub(super) browser_flow: Option<bool>,
     pub(super) redirect_host: Option<RedirectHost>,
     pub(super) ca_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) allow_private: bool,
+    pub(super) outage_grace: Option<Span<60, 86_400>>,
     #[serde(skip)]
     pub(super) place: Place,
 }

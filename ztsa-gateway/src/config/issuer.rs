@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 use ztsa_proto::metadata::RedirectHost;
@@ -71,6 +72,16 @@ pub struct Issuer {
     pub redirect_host: Option<RedirectHost>,
     /// Extra roots, PEM, for an issuer behind a private CA.
     pub ca_file: Option<PathBuf>,
+    /// Whether the issuer may be at a private address; addresses of metadata services are refused either way.
+    ///
+    /// # Defaults
+    /// `false`; an issuer that is configured on loopback may be there.
+    pub allow_private: bool,
+    /// How long known keys are used while the issuer cannot be asked.
+    ///
+    /// # Defaults
+    /// 1 h; 1 min to 24 h.
+    pub outage_grace: Duration,
 }
 
 /// Says how an issuer's access tokens are verified.
@@ -88,6 +99,9 @@ pub enum Tokens {
         client_secret_file: PathBuf,
     },
 }
+
+/// How long known keys are used while an issuer cannot be asked, unless it is said.
+pub(super) const OUTAGE_GRACE: Duration = Duration::from_secs(3600);
 
 /// Checks the tables.
 pub(super) fn check(raw: &[file::Issuer], resource: &str) -> Result<Vec<Arc<Issuer>>, ConfigError> {
@@ -176,6 +190,8 @@ fn one(raw: &file::Issuer, resource: &str) -> Result<Issuer, ConfigError> {
         browser_flow: raw.browser_flow.unwrap_or(true),
         redirect_host: raw.redirect_host,
         ca_file: raw.ca_file.clone(),
+        allow_private: raw.allow_private,
+        outage_grace: raw.outage_grace.map_or(OUTAGE_GRACE, |span| span.0),
     })
 }
 

@@ -12,7 +12,7 @@ use url::Url;
 use super::duration::Span;
 use super::error::{ConfigError, Fault};
 use super::file::Place;
-use super::issuer::{Issuer, is_word, secure};
+use super::issuer::{Issuer, OUTAGE_GRACE, is_word, secure};
 use super::rule::unique;
 
 /// Says whose jobs may sign in with the JWT that their platform gives them, and as whom.
@@ -51,6 +51,16 @@ pub struct Workload {
     pub keys: WorkloadKeys,
     /// Extra roots, PEM, for a platform behind a private CA.
     pub ca_file: Option<PathBuf>,
+    /// Whether the platform may be at a private address, as a cluster of one's own is.
+    ///
+    /// # Defaults
+    /// `false`; a platform that is configured on loopback may be there.
+    pub allow_private: bool,
+    /// How long known keys are used while the platform cannot be asked.
+    ///
+    /// # Defaults
+    /// 1 h; 1 min to 24 h.
+    pub outage_grace: Duration,
 }
 
 /// Says where the keys of a platform are found.
@@ -80,6 +90,9 @@ pub(super) struct Raw {
     jwks_uri: Option<String>,
     pub(super) jwks_file: Option<PathBuf>,
     pub(super) ca_file: Option<PathBuf>,
+    #[serde(default)]
+    allow_private: bool,
+    outage_grace: Option<Span<60, 86_400>>,
     #[serde(skip)]
     pub(super) place: Place,
 }
@@ -137,10 +150,14 @@ pub(super) fn check(raw: &[Raw], issuers: &[Arc<Issuer>], resource: &str) -> Res
             return Err(table.wrong("is also the name of an issuer: policies could not tell them apart", "Rename one."));
         }
         let other = workloads.iter().find(|other| other.issuer == workload.issuer);
-        if other.is_some_and(|other| (&other.keys, &other.ca_file) != (&workload.keys, &workload.ca_file)) {
+        let reach = |workload: &Workload| {
+            let Workload { keys, ca_file, allow_private, outage_grace, .. } = workload;
+            (keys.clone(), ca_file.clone(), *allow_private, *outage_grace)
+        };
+        if other.is_some_and(|other| reach(other) != reach(&workload)) {
             return Err(table.wrong(
                 &format!("has other keys for {} than a table before it", workload.issuer),
-                "Give all tables of one issuer the same jwks_uri, jwks_file and ca_file.",
+                "Give all tables of one issuer the same jwks_uri, jwks_file, ca_file, allow_private and outage_grace.",
             ));
         }
         workloads.push(Arc::new(workload));
@@ -177,6 +194,8 @@ fn one(table: &Raw, resource: &str) -> Result<Workload, ConfigError> {
         lifetime: table.lifetime.map_or(Duration::from_secs(3600), |span| span.0),
         keys,
         ca_file: table.ca_file.clone(),
+        allow_private: table.allow_private,
+        outage_grace: table.outage_grace.map_or(OUTAGE_GRACE, |span| span.0),
         name,
     })
 }

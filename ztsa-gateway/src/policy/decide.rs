@@ -9,6 +9,7 @@ use ztsa_proto::problem::{self, Problem};
 use super::annotation::{Annotated, OnChange};
 use super::slice::Slice;
 use super::{Decision, Policies, Request, Verdict};
+use crate::authn::Identity;
 
 impl Policies {
     /// Decides whether the app may be opened.
@@ -58,7 +59,7 @@ impl Policies {
         } else if !base.allowed {
             refused(slice, request, base.ids)
         } else if !step_up.ids.is_empty() {
-            stepped_up(slice, step_up.ids)
+            stepped_up(slice, request, step_up.ids)
         } else {
             let on_change = on_change(slice, &base.ids);
             Decision { verdict: Verdict::Allow, policies: base.ids, shadow: Vec::new(), on_change }
@@ -141,7 +142,7 @@ fn refused(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
     Decision { on_change, ..Decision::deny(problem, ids) }
 }
 
-fn stepped_up(slice: &Slice, ids: Vec<String>) -> Decision {
+fn stepped_up(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
     let rules: Vec<&Annotated> = ids.iter().filter_map(|id| slice.rule(id)).collect();
     let mut problem = problem::new("auth.step_up");
     if let Some(detail) = texts(&rules, |rule| rule.reason.as_deref()) {
@@ -154,10 +155,28 @@ fn stepped_up(slice: &Slice, ids: Vec<String>) -> Decision {
     // the first in the order of the files: the issuer takes the values as alternatives (OpenID Connect 3.1.2.1)
     problem.acr_values = wanted().find_map(|step_up| step_up.acr_values.clone());
     problem.max_age = wanted().filter_map(|step_up| step_up.max_age).min().map(|age| age.as_secs());
+    if let Some(untold) = untold(&problem, request.identity) {
+        problem.detail = if problem.detail.is_empty() { untold } else { format!("{}; {untold}", problem.detail) };
+    }
     let on_change = on_change(slice, &ids).or(Some(OnChange::Suspend));
     let decision = Decision::deny(problem, ids);
     let Verdict::Deny(problem) = decision.verdict else { return decision };
     Decision { verdict: Verdict::StepUp(problem), on_change, ..decision }
+}
+
+/// Names what a policy asks for and the issuer has not told of this sign-in: without it a new one would change nothing.
+fn untold(problem: &Problem, identity: &Identity) -> Option<String> {
+    let acr = (problem.acr_values.is_some() && identity.acr.is_none()).then_some("how you signed in (`acr`)");
+    let time =
+        (problem.max_age.is_some() && identity.auth_time.is_none()).then_some("when you signed in (`auth_time`)");
+    let missing: Vec<&str> = acr.into_iter().chain(time).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let (issuer, missing) = (&identity.issuer, missing.join(" and "));
+    Some(format!(
+        "issuer `{issuer}` does not tell {missing}: if that stays so after signing in again, its administrator has to add the claim"
+    ))
 }
 
 /// One policy that wants the tunnel to end is enough; without any word there is none.

@@ -219,7 +219,7 @@ fn a_file_that_will_not_do_is_refused_with_the_reason() {
     drop(dir.open().unwrap());
     let change = |sql: &str| rusqlite::Connection::open(dir.file()).unwrap().execute_batch(sql).unwrap();
     change("PRAGMA user_version = 9");
-    assert!(matches!(dir.open(), Err(StoreError::Newer { found: 9, known: 1, .. })));
+    assert!(matches!(dir.open(), Err(StoreError::Newer { found: 9, known: 2, .. })));
     change("PRAGMA user_version = 0");
     assert!(matches!(dir.open(), Err(StoreError::Foreign { .. })), "tables of somebody else");
     change("PRAGMA user_version = 1; INSERT INTO devices VALUES ('no thumbprint', 'i', 's', 'approved', 1, 1)");

@@ -1,6 +1,7 @@
 //! One bounded request to an issuer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use ztsa_net::tls::{self, Roots};
 use ztsa_proto::secret::Secret;
 
 use super::super::error::IssuerError;
+use super::address::{Reach, Resolver};
 use crate::config;
 
 /// How long one answer may take.
@@ -24,26 +26,29 @@ const MOST: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub(in super::super) struct Fetch {
     client: Client,
+    reach: Reach,
 }
 
 impl Fetch {
-    /// Prepares a client: the issuer's own CA where there is one, no redirects, the system's proxy except on loopback.
-    pub(in super::super) fn new(identifier: &str, ca: Option<&[u8]>) -> Result<Fetch, String> {
+    /// Prepares a client: the issuer's own CA where there is one, no redirects, no address nearer than allowed, the system's proxy except on loopback.
+    pub(in super::super) fn new(identifier: &str, allow_private: bool, ca: Option<&[u8]>) -> Result<Fetch, String> {
         let mut roots = Roots::mozilla();
         if let Some(pem) = ca {
             roots = roots.with_pem(pem).map_err(|cause| cause.to_string())?;
         }
         let tls = tls::client_config(&roots, &[b"h2", b"http/1.1"]).map_err(|cause| cause.to_string())?;
+        let reach = Reach::of(identifier, allow_private);
         let mut builder = Client::builder()
             .tls_backend_preconfigured((*tls).clone())
             .redirect(redirect::Policy::none())
+            .dns_resolver(Arc::new(Resolver::new(reach, identifier)))
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE)
             .user_agent(concat!("ztsa-gateway/", env!("CARGO_PKG_VERSION")));
         if Url::parse(identifier).is_ok_and(|url| config::is_loopback(&url)) {
             builder = builder.no_proxy();
         }
-        builder.build().map(|client| Fetch { client }).map_err(|cause| cause.to_string())
+        builder.build().map(|client| Fetch { client, reach }).map_err(|cause| cause.to_string())
     }
 
     pub(super) async fn plain(&self, url: &Url) -> Result<Map<String, Value>, IssuerError> {
@@ -83,6 +88,7 @@ impl Fetch {
 
     async fn json(&self, url: &Url, request: RequestBuilder) -> Result<Map<String, Value>, IssuerError> {
         let failed = |cause: reqwest::Error| failure(url, &cause);
+        self.reach.judge_url(url).map_err(|cause| IssuerError::Unreachable { url: url.to_string(), cause })?;
         let mut response = request.header(http::header::ACCEPT, "application/json").send().await.map_err(failed)?;
         let status = response.status().as_u16();
         let kind = found(&response);
@@ -100,6 +106,7 @@ impl Fetch {
                 .ok()
                 .and_then(|members| members.get("error")?.as_str().map(|error| ztsa_proto::text::printable(error, 64)));
             return Err(match error {
+                Some(error) if error == "unsupported_token_type" => IssuerError::CannotTell { url: url.to_string() },
                 Some(error) if status == 400 => IssuerError::Refused { url: url.to_string(), error },
                 _ => IssuerError::Status { url: url.to_string(), status },
             });

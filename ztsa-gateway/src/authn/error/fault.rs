@@ -69,6 +69,11 @@ pub enum TokenFault {
     /// It is bound to another device's key.
     #[error("it is bound to the key of another device")]
     Device,
+    /// The person is in more groups than the issuer puts into a token (Entra ID's group overage).
+    #[error(
+        "the person is in more groups than the issuer puts into a token (group overage): at the issuer, give out only the groups assigned to the application, or app roles with groups_claim = \"roles\" here"
+    )]
+    GroupOverage,
     /// It was exchanged with the keys of as many devices as it may be.
     #[error(
         "it was exchanged with the key of another device before: sign in on each device by itself, and let the processes of one job share a state directory"

@@ -62,6 +62,12 @@ pub enum IssuerError {
         /// What was asked.
         url: String,
     },
+    /// It does not answer about tokens of this sort (RFC 7009 section 2.2.1, RFC 7662).
+    #[error("{url} does not answer about this sort of token; if it is a JWT, set tokens = \"jwt\" for this issuer")]
+    CannotTell {
+        /// What was asked.
+        url: String,
+    },
     /// It refuses to answer about this token or to this gateway.
     #[error("{url} refused to answer: {error}")]
     Refused {

@@ -149,3 +149,28 @@ async fn many_at_once_ask_the_issuer_once() {
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(world.site.hits("/jwks"), 1);
 }
+
+#[tokio::test]
+async fn an_outage_is_bridged_for_as_long_as_configured() {
+    let world = World::new("outage_grace = \"2m\"");
+    world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap();
+    world.site.page(DISCOVERY, (503, "text/plain", String::new()));
+    assert!(world.exchange(form(&world.access(&json!({})), None), after(120)).await.is_ok());
+    assert!(matches!(failure(&world, after(121)).await, IssuerError::Status { status: 503, .. }));
+}
+
+#[tokio::test]
+async fn an_issuer_never_leads_into_the_private_network() {
+    for (jwks, says) in [
+        ("http://169.254.169.254/latest", "jwks_uri"),
+        ("https://169.254.169.254/latest", "where no issuer can be"),
+        ("https://10.0.0.7/keys", "allow_private = true"),
+        ("https://[fd12::7]/keys", "allow_private = true"),
+        ("https://[::ffff:192.168.0.1]/keys", "allow_private = true"),
+    ] {
+        let world = World::new("");
+        world.site.json(DISCOVERY, &json!({"issuer": world.site.url, "jwks_uri": jwks}));
+        let cause = failure(&world, NOW).await;
+        assert!(cause.to_string().contains(says), "{jwks}: {cause}");
+    }
+}

@@ -205,12 +205,28 @@ async fn groups_come_from_where_they_are() {
             vec!["n"],
         ),
         ("groups_claim = \"realm_access.roles\"", json!({"realm_access": {"roles": ["r"]}}), json!({}), vec!["r"]),
-        ("groups_claim = \"roles\"", json!({"groups": ["a"]}), json!({}), vec![]),
+        ("groups_claim = \"roles\"", json!({"groups": ["a"]}), json!({"hasgroups": true}), vec![]),
     ] {
         let world = World::new(extra);
         let exchanged = world.exchange(form(&world.access(&access), Some(&world.id(&id))), NOW).await.unwrap();
         assert_eq!(exchanged.session.identity.groups, wanted, "{extra}");
     }
+}
+
+#[tokio::test]
+async fn more_groups_than_a_token_holds_are_recognised() {
+    let world = World::new("");
+    for claims in [
+        json!({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://graph.example"}}}),
+        json!({"hasgroups": true}),
+    ] {
+        assert_eq!(refused(&world, &world.access(&claims), None).await.1, TokenFault::GroupOverage);
+        let there = world.access(&super::fake::changed(claims, &json!({"groups": ["a"]})));
+        assert!(world.exchange(form(&there, None), NOW).await.is_ok());
+    }
+    let roles = World::new("groups_claim = \"roles\"");
+    let access = roles.access(&json!({"_claim_names": {"groups": "src1"}, "roles": ["ops"]}));
+    assert!(roles.exchange(form(&access, None), NOW).await.is_ok());
 }
 
 #[tokio::test]
@@ -278,7 +294,11 @@ async fn an_opaque_token_needs_the_id_token_that_came_with_it() {
     let bob = world.id(&json!({"at_hash": at_hash("opaque"), "sub": "bob"}));
     assert_eq!(refused(&world, "opaque", Some(&bob)).await, ("ID token", TokenFault::Subject));
     world.site.page("/userinfo", (401, "application/json", "{\"error\":\"invalid_token\"}".to_owned()));
-    assert_eq!(refused(&world, "opaque", Some(&id)).await, ("access token", TokenFault::Inactive));
+    assert!(world.exchange(form("opaque", Some(&id)), NOW).await.is_ok(), "an answer of a moment ago counts");
+    let later = world.id(&json!({"at_hash": at_hash("later")}));
+    assert_eq!(refused(&world, "later", Some(&later)).await, ("access token", TokenFault::Inactive));
+    let gone = world.exchange(form("opaque", Some(&id)), after(5)).await;
+    assert!(matches!(gone, Err(AuthnError::Refused { fault: TokenFault::Inactive, .. })), "{gone:?}");
 }
 
 #[tokio::test]
@@ -307,7 +327,7 @@ async fn introspection_answers_for_opaque_tokens() {
     assert_eq!(session.identity.groups, ["ops"]);
     let asked = world.site.last("/introspect");
     assert!(asked.contains("token=opaque") && asked.contains("Basic Z3c6czNjcmV0JTNBeA=="), "{asked}");
-    for (changes, wanted) in [
+    for (number, (changes, wanted)) in [
         (json!({"active": false}), TokenFault::Inactive),
         (json!({"active": "true"}), TokenFault::Inactive),
         (json!({"exp": NOW.0 - 60}), TokenFault::Inactive),
@@ -316,15 +336,23 @@ async fn introspection_answers_for_opaque_tokens() {
         (json!({"iss": "https://evil.example"}), TokenFault::Issuer),
         (json!({"cnf": {"jkt": "x"}}), TokenFault::Device),
         (json!({"sub": null}), TokenFault::Claim("sub")),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         answer(super::fake::changed(good.clone(), &changes));
-        assert_eq!(refused(&world, "opaque", None).await.1, wanted, "{changes}");
+        // an answer counts for a moment: each token is asked about once
+        let token = format!("opaque-{number}");
+        assert_eq!(refused(&world, &token, None).await.1, wanted, "{changes}");
     }
+    answer(super::fake::changed(good.clone(), &json!({"active": false})));
+    assert!(world.exchange(form("opaque", None), after(4)).await.is_ok(), "an answer of a moment ago counts");
+    assert!(world.exchange(form("opaque", None), after(5)).await.is_err());
     answer(super::fake::changed(good.clone(), &json!({"aud": null, "client_id": "ztsa-cli"})));
-    assert!(world.exchange(form("opaque", None), NOW).await.is_ok());
+    assert!(world.exchange(form("another", None), NOW).await.is_ok());
     world.site.page("/introspect", (400, "application/json", "{\"error\":\"unsupported_token_type\"}".to_owned()));
-    let error = world.exchange(form("opaque", None), NOW).await.unwrap_err();
-    assert!(error.to_string().contains("unsupported_token_type") && error.oauth().status == 503, "{error}");
+    let error = world.exchange(form("a third", None), NOW).await.unwrap_err();
+    assert!(error.to_string().contains("set tokens = \"jwt\"") && error.oauth().status == 503, "{error}");
     std::fs::remove_file(&dir).unwrap();
 }
 
@@ -340,7 +368,8 @@ async fn the_proof_must_fit_the_token_endpoint() {
     ] {
         let headers = super::fake::proof(&world.device, method, url, None, nonce);
         let head = crate::authn::Head { method: "POST", url_path: "/ztsa/v1/token", headers: &headers };
-        let error = world.authn.exchange(form(&world.access(&fresh(NOW)), None), &head, NOW).await.unwrap_err();
+        let failure = world.authn.exchange(form(&world.access(&fresh(NOW)), None), &head, NOW).await.unwrap_err();
+        let error = failure.error;
         assert_eq!((error.oauth().error, error.oauth().status), (wanted, 400));
     }
     assert_eq!(world.site.hits("/jwks"), 0, "nobody is asked for a bad proof");
@@ -352,7 +381,10 @@ async fn a_proof_is_used_up_by_good_tokens_only_and_then_once() {
     let url = format!("{GATEWAY}/ztsa/v1/token");
     let headers = super::fake::proof(&world.device, "POST", &url, None, Some(&world.authn.nonce(NOW)));
     let head = crate::authn::Head { method: "POST", url_path: "/ztsa/v1/token", headers: &headers };
-    let exchange = async |token: &str| world.authn.exchange(form(token, None), &head, NOW).await;
+    let exchange = async |token: &str| {
+        let exchanged = world.authn.exchange(form(token, None), &head, NOW).await;
+        exchanged.map_err(|failure| failure.error)
+    };
     let good = world.access(&fresh(NOW));
     // a stranger's proofs must not fill the memory that people's sign-ins need
     for _ in 0..3 {

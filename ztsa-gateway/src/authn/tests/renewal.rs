@@ -217,3 +217,74 @@ async fn a_bad_report_refuses_the_exchange() {
     let good = posture::sign(&world.device, &report(), GATEWAY, None, NOW).unwrap();
     assert_eq!(world.exchange(with(good), NOW).await.unwrap().posture, Some(report()));
 }
+
+#[tokio::test]
+async fn a_fresh_sign_in_goes_on_with_its_session_and_begins_its_time_anew() {
+    let world = World::new("");
+    let (session, _) = world.session(NOW).await;
+    let ends = world.store.session(&session.id).unwrap().ends_at;
+    let at = |seconds: u64| {
+        let now = after(seconds);
+        let id = world.id(&json!({"iat": now.0, "exp": now.0 + 600, "auth_time": now.0, "acr": "hardware"}));
+        ExchangeForm { session: Some(session.id.clone()), ..form(&world.access(&fresh(now)), Some(&id)) }
+    };
+    let renewed = world.exchange(renewal(&world.access(&fresh(after(60))), &session), after(60)).await;
+    let kept = renewed.unwrap().session;
+    assert_eq!(kept.identity.auth_time, Some(after(60)), "an access token may tell the time of the sign-in too");
+    let silent = world.access(&json!({"iat": NOW.0 + 90, "exp": NOW.0 + 600}));
+    world.exchange(renewal(&silent, &session), after(90)).await.unwrap();
+    let now = world.store.session(&session.id).unwrap().ends_at;
+    assert_eq!(now, ends.plus(Duration::from_secs(60)), "a mere refresh does not");
+    let next = world.exchange(at(3600), after(3600)).await.unwrap();
+    assert!(next.renewed && next.session.id == session.id);
+    let identity = &next.session.identity;
+    assert_eq!((identity.acr.as_deref(), identity.auth_time), (Some("hardware"), Some(after(3600))));
+    assert_eq!(world.store.session(&session.id).unwrap().ends_at, ends.plus(Duration::from_secs(3600)));
+    assert_eq!(next.session.started_at, NOW);
+}
+
+#[tokio::test]
+async fn a_session_that_ran_out_was_not_revoked_by_what_was_before_it() {
+    let world = World::new("");
+    let (session, _) = world.session(NOW).await;
+    world.store.revoke(Subject::User(session.identity.user.clone()), after(50), "lost laptop");
+    let (next, _) = world.session(after(60)).await;
+    let late = after(60 + 12 * 3600);
+    let access = world.access(&json!({"iat": late.0, "exp": late.0 + 60}));
+    assert_eq!(world.exchange(renewal(&access, &next), late).await.unwrap_err(), AuthnError::Over);
+    let first = world.exchange(renewal(&access, &session), late).await.unwrap_err();
+    assert_eq!(first.problem().code, "session.revoked");
+}
+
+#[tokio::test]
+async fn one_token_is_not_for_many_devices() {
+    let world = World::new("");
+    let access = world.access(&json!({}));
+    let devices: Vec<SoftwareKey> = (0..4).map(|_| SoftwareKey::generate().unwrap()).collect();
+    for device in &devices[..3] {
+        assert!(world.exchange_from(device, form(&access, None), NOW).await.is_ok());
+    }
+    let error = world.exchange_from(&devices[3], form(&access, None), NOW).await.unwrap_err();
+    assert!(matches!(error, AuthnError::Refused { fault: TokenFault::Shared, .. }), "{error}");
+    assert!(world.exchange_from(&devices[0], form(&access, None), after(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_failed_exchange_says_whom_it_is_about_as_far_as_that_is_proved() {
+    let world = World::new("");
+    let (session, _) = world.session(NOW).await;
+    let ask = async |form: ExchangeForm, now| {
+        let url = format!("{GATEWAY}/ztsa/v1/token");
+        let headers = super::fake::proof(&world.device, "POST", &url, None, Some(&world.authn.nonce(now)));
+        let head = crate::authn::Head { method: "POST", url_path: "/ztsa/v1/token", headers: &headers };
+        world.authn.exchange(form, &head, now).await.unwrap_err()
+    };
+    let forged = ask(renewal("forged", &session), after(5)).await;
+    assert_eq!(forged.user.as_ref(), Some(&session.identity.user), "the key proves whose session it is");
+    assert_eq!((forged.device, forged.session), (Some(world.device_id()), Some(session.id.clone())));
+    let stranger = ask(form("forged", None), after(5)).await;
+    assert_eq!((stranger.user, stranger.session, stranger.device), (None, None, Some(world.device_id())));
+    world.store.set_device_state(&world.device_id(), DeviceState::Blocked).unwrap();
+    let blocked = ask(form(&world.access(&json!({})), None), after(6)).await;
+    assert_eq!((blocked.error, blocked.device), (AuthnError::DeviceBlocked, Some(world.device_id())));
+}
