@@ -5,6 +5,7 @@ mod condition;
 mod denial;
 mod guest;
 mod house;
+mod identity;
 mod issuer;
 mod local;
 mod patience;

@@ -210,7 +210,7 @@ impl Authn {
     /// [`AuthnError::Revoked`] or [`AuthnError::DeviceBlocked`].
     pub fn standing(&self, session: &Session, now: UnixTime) -> Result<(), AuthnError> {
         if self.store.is_blocked(&session.device) {
-            return Err(AuthnError::DeviceBlocked);
+            return Err(AuthnError::DeviceBlocked { device: session.device.clone() });
         }
         let cutoff = self.store.cutoff_of(&session.identity.user, &session.device, &session.id);
         match cutoff.filter(|cutoff| session.issued_at <= *cutoff) {

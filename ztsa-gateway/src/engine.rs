@@ -13,11 +13,14 @@ mod order;
 mod record;
 mod session;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use ztsa_net::clock::Clock;
+use ztsa_proto::name::DeviceId;
+use ztsa_proto::time::UnixTime;
 
 use crate::audit::Audit;
 use crate::config::Config;
@@ -30,6 +33,7 @@ use crate::ticket::Tickets;
 
 pub use live::Changed;
 pub use order::{OrderError, Revoked};
+pub use session::SESSIONS_PER_USER;
 
 /// Decides and administers; a clone is another handle to the same engine.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ struct Inner {
     policies_seen: AtomicU64,
     grants: Mutex<grant::Grants>,
     sessions: Mutex<session::Sessions>,
+    /// When the requests of a blocked device were last written down.
+    turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
@@ -100,6 +106,7 @@ impl Engine {
             policies_seen: AtomicU64::new(seen),
             grants: Mutex::default(),
             sessions: Mutex::default(),
+            turned_away: Mutex::default(),
             changes: AtomicU64::new(0),
             turn: Mutex::default(),
             draining: AtomicBool::new(false),

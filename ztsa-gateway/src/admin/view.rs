@@ -67,6 +67,8 @@ pub(super) fn device(engine: &Engine, device: &Device) -> Value {
     json!({
         "device": device.id,
         "state": device.state.as_str(),
+        "device_name": device.name,
+        "os": device.os,
         "user": device.user,
         "name": person.and_then(|person| person.name),
         "first_seen": device.first_seen,

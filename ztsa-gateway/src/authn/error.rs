@@ -54,7 +54,10 @@ pub enum AuthnError {
     Over,
     /// An administrator blocked the device.
     #[error("this device is blocked")]
-    DeviceBlocked,
+    DeviceBlocked {
+        /// The device.
+        device: DeviceId,
+    },
     /// The form of an exchange is wrong.
     #[error("the request is not a token exchange that this gateway takes: {0}")]
     Form(String),
@@ -132,7 +135,7 @@ impl AuthnError {
             AuthnError::Token(_) | AuthnError::Expired | AuthnError::Revoked { .. } | AuthnError::Over => {
                 (401, "invalid_grant")
             }
-            AuthnError::DeviceBlocked => (403, "access_denied"),
+            AuthnError::DeviceBlocked { .. } => (403, "access_denied"),
             AuthnError::Issuer { .. } | AuthnError::Unavailable(_) | AuthnError::Crowded => {
                 (503, "temporarily_unavailable")
             }
@@ -165,7 +168,7 @@ impl AuthnError {
             AuthnError::Crowded => "gateway.limit",
             AuthnError::Revoked { .. } => "session.revoked",
             AuthnError::Over => "session.expired",
-            AuthnError::DeviceBlocked => "device.blocked",
+            AuthnError::DeviceBlocked { .. } => "device.blocked",
             AuthnError::Form(_) => "request.invalid",
             AuthnError::Issuer { .. } => "auth.issuer",
             AuthnError::Posture(_) | AuthnError::PostureNonce => "posture.report",
@@ -206,11 +209,11 @@ mod tests {
             (AuthnError::Expired, "auth.expired", "invalid_grant", 401),
             (AuthnError::Proof(DpopError::Missing), "auth.proof", "invalid_dpop_proof", 400),
             (AuthnError::UseNonce, "auth.proof", "use_dpop_nonce", 400),
-            (AuthnError::Replay { device }, "auth.proof", "invalid_dpop_proof", 400),
+            (AuthnError::Replay { device: device.clone() }, "auth.proof", "invalid_dpop_proof", 400),
             (AuthnError::Crowded, "gateway.limit", "temporarily_unavailable", 503),
             (AuthnError::Revoked { since: Duration::ZERO }, "session.revoked", "invalid_grant", 401),
             (AuthnError::Over, "session.expired", "invalid_grant", 401),
-            (AuthnError::DeviceBlocked, "device.blocked", "access_denied", 403),
+            (AuthnError::DeviceBlocked { device: device.clone() }, "device.blocked", "access_denied", 403),
             (AuthnError::Form("x".to_owned()), "request.invalid", "invalid_request", 400),
             (AuthnError::UnknownIssuer("x".to_owned()), "auth.required", "invalid_grant", 400),
             (refused(TokenFault::Signature), "auth.required", "invalid_grant", 400),

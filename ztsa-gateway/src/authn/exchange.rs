@@ -68,7 +68,7 @@ impl Authn {
         let Proof { device, jti, .. } = self.proof(head, None, now)?;
         known.device = Some(device.clone());
         if self.store.is_blocked(&device) {
-            return Err(AuthnError::DeviceBlocked);
+            return Err(AuthnError::DeviceBlocked { device });
         }
         if let Some(cause) = self.store.outage() {
             return Err(AuthnError::Unavailable(cause));
@@ -90,6 +90,7 @@ impl Authn {
         self.bind(&login.token, &device, now)?;
         let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
+        self.store.describe_device(&device, form.device_name, None);
         Ok(Exchanged { session, renewed, posture })
     }
 

@@ -6,6 +6,7 @@ use url::form_urlencoded;
 use ztsa_proto::name::SessionId;
 use ztsa_proto::secret::Secret;
 use ztsa_proto::session::{ACCESS_TOKEN, JWT, TOKEN_EXCHANGE};
+use ztsa_proto::text::printable;
 
 use super::AuthnError;
 
@@ -22,6 +23,8 @@ pub struct ExchangeForm {
     pub posture: Option<String>,
     /// The session to renew.
     pub session: Option<SessionId>,
+    /// What the device calls itself, for the list of devices.
+    pub device_name: Option<String>,
 }
 
 /// Says what stands for whoever asks for a session (`subject_token_type`).
@@ -74,12 +77,24 @@ impl ExchangeForm {
             id_token: take("id_token").map(Secret::new),
             posture: take("posture"),
             session,
+            device_name: take("device_name").map(|name| printable(&name, DEVICE_NAME)).filter(|name| !name.is_empty()),
         })
     }
 }
 
-const KNOWN: [&str; 7] =
-    ["grant_type", "subject_token", "subject_token_type", "requested_token_type", "id_token", "posture", "session"];
+/// The longest name of a device that is kept, in characters.
+const DEVICE_NAME: usize = 64;
+
+const KNOWN: [&str; 8] = [
+    "grant_type",
+    "subject_token",
+    "subject_token_type",
+    "requested_token_type",
+    "id_token",
+    "posture",
+    "session",
+    "device_name",
+];
 
 #[cfg(test)]
 mod tests {
@@ -90,15 +105,18 @@ mod tests {
 
     #[test]
     fn a_form_reads() {
-        let form =
-            ExchangeForm::parse(format!("{BASE}&id_token=x.y.z&session=s1&posture=p&extra=1&extra=2").as_bytes())
-                .unwrap();
+        let form = ExchangeForm::parse(
+            format!("{BASE}&id_token=x.y.z&session=s1&posture=p&device_name=a%1B%5B2Jlaptop&extra=1&extra=2")
+                .as_bytes(),
+        )
+        .unwrap();
         assert_eq!((form.subject_token.expose().as_str(), form.kind), ("abc", SubjectKind::Access));
         let job = ExchangeForm::parse(BASE.replace("access_token", "jwt").as_bytes()).unwrap();
         assert_eq!(job.kind, SubjectKind::Workload);
         assert_eq!(form.id_token.unwrap().expose(), "x.y.z");
         assert_eq!(form.session.unwrap().as_str(), "s1");
         assert_eq!(form.posture.as_deref(), Some("p"));
+        assert!(form.device_name.is_some_and(|name| name.ends_with("laptop") && !name.contains('\u{1b}')));
         assert!(
             !format!("{:?}", ExchangeForm::parse(BASE.as_bytes()).unwrap()).contains("abc"),
             "Debug shows no token"

@@ -58,9 +58,11 @@ fn show(answer: &Value) -> Result<(), Failure> {
         .map(|device| {
             let times = ["first_seen", "last_seen"].map(|member| time(device, member));
             let [first, last] = times;
-            vec![text(device, "device"), text(device, "state"), person(device), first, last, text(device, "tunnels")]
+            let [name, os] = ["device_name", "os"].map(|member| text(device, member));
+            let (id, state, tunnels) = (text(device, "device"), text(device, "state"), text(device, "tunnels"));
+            vec![id, name, os, state, person(device), first, last, tunnels]
         })
         .collect();
-    let head = ["DEVICE", "STATE", "LAST USER", "FIRST SEEN", "LAST SEEN", "TUNNELS"];
+    let head = ["DEVICE", "NAME", "SYSTEM", "STATE", "LAST USER", "FIRST SEEN", "LAST SEEN", "TUNNELS"];
     table(&head, &rows, "no device has signed in")
 }

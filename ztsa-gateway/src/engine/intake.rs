@@ -1,7 +1,8 @@
 //! What the enforcement point hears and the engine must know: posture reports and failed sign-ins.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::Report;
@@ -13,9 +14,15 @@ use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::{AuthnError, ExchangeFailure, Session};
 use crate::lease::Selector;
 
+/// The pause between two lines about one blocked device.
+const AGAIN: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// Keeps a device's checked posture report and judges the device's tunnels by it.
     pub fn posture_reported(&self, device: &DeviceId, report: Report) {
+        let os = [report.os.id.as_str(), report.os.version.as_str()];
+        let os = if os[0].is_empty() { report.os.family.clone() } else { os.join(" ").trim_end().to_owned() };
+        self.inner.store.describe_device(device, None, Some(os).filter(|os| !os.is_empty()));
         let worse = self.inner.posture.receive(device, report, self.inner.clock.now());
         if !worse.is_empty() {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
@@ -41,6 +48,28 @@ impl Engine {
             ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
         });
         problem
+    }
+
+    /// Records that a blocked device still sends requests: at most one line a minute and device.
+    pub fn request_refused(&self, error: &AuthnError) {
+        let AuthnError::DeviceBlocked { device } = error else { return };
+        let now = self.inner.clock.now();
+        {
+            let mut turned_away = self.inner.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+            turned_away.retain(|_, at| now.since(*at) < AGAIN);
+            if turned_away.contains_key(device) {
+                return;
+            }
+            turned_away.insert(device.clone(), now);
+        }
+        let user = self.inner.store.device(device).map(|device| device.user);
+        let actor = Actor { user, device: Some(device.clone()), ..Actor::default() };
+        self.inner.audit.record(Record {
+            actor: Some(actor),
+            code: Some(error.problem().code),
+            message: Some("a request of a blocked device was refused".to_owned()),
+            ..Record::new(now, Activity::Connect, Outcome::Failure)
+        });
     }
 
     /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.

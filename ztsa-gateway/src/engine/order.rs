@@ -100,13 +100,19 @@ impl Engine {
     }
 
     /// Notes a session that began or was renewed, judges its tunnels again, and tells it about itself.
-    pub fn begin_session(&self, session: &Arc<Session>, renewed: bool) -> SessionInfo {
+    ///
+    /// # Errors
+    /// `gateway.limit`: the person has as many sessions as they may, and every one of them has open tunnels.
+    pub fn begin_session(&self, session: &Arc<Session>, renewed: bool) -> Result<SessionInfo, Arc<Problem>> {
+        if !renewed {
+            self.make_room(session)?;
+        }
         let activity = if renewed { Activity::Renew } else { Activity::SignIn };
         self.noted(activity, Some(session), None, format!("signed in with {}", session.identity.issuer));
         self.seen(session);
         // groups, acr and the age of the sign-in may be others now
         self.reevaluate(&Selector::Session(session.id.clone()));
-        self.session_info(session)
+        Ok(self.session_info(session))
     }
 
     /// Ends a session because its person signs out.
@@ -268,7 +274,7 @@ impl Engine {
         }
     }
 
-    fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Revoked {
+    pub(super) fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Revoked {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
         let tunnels = self.inner.leases.select(selector);
         let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();

@@ -11,6 +11,7 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use super::Engine;
+use crate::audit::Activity;
 use crate::authn::Session;
 use crate::lease::Selector;
 
@@ -93,6 +94,46 @@ impl Engine {
             self.sessions().live.remove(&session);
         }
         ended
+    }
+}
+
+/// How many sessions one person may have at a time, on all devices together.
+pub const SESSIONS_PER_USER: usize = 64;
+
+impl Engine {
+    /// Makes room for a session beyond the limit: the one that was used longest ago and has no tunnel gives way.
+    pub(super) fn make_room(&self, session: &Session) -> Result<(), Arc<Problem>> {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        let mut others = store.sessions_of(&session.identity.user);
+        others.retain(|row| {
+            let cutoff = store.cutoff_of(&row.user, &row.device, &row.id);
+            row.id != session.id && row.ends_at > now && cutoff.is_none_or(|cutoff| row.login_at > cutoff)
+        });
+        let excess = (others.len() + 1).saturating_sub(SESSIONS_PER_USER);
+        if excess == 0 {
+            return Ok(());
+        }
+        others.retain(|row| self.inner.leases.count(&Selector::Session(row.id.clone())) == 0);
+        if others.len() < excess {
+            let detail = format!("you have {SESSIONS_PER_USER} sessions, and each of them has open connections");
+            let problem = problem::new("gateway.limit").with_detail(detail);
+            let problem =
+                problem.with_remedy("Close connections on another device, or sign out there with `ztsa logout`.");
+            self.noted(Activity::SignIn, Some(session), Some("gateway.limit"), problem.to_string());
+            store.end_session(&session.id, now);
+            return Err(Arc::new(problem));
+        }
+        let used = |device: &DeviceId| store.device(device).map(|device| device.last_seen);
+        others.sort_by_cached_key(|row| (used(&row.device), row.started_at));
+        for row in others.iter().take(excess) {
+            store.end_session(&row.id, now);
+            let detail =
+                format!("you signed in on more than {SESSIONS_PER_USER} devices, and this one was used longest ago");
+            let problem = Arc::new(problem::new("session.expired").with_detail(detail.as_str()));
+            self.noted(Activity::SignOut, None, None, format!("session {} of {} gave way: {detail}", row.id, row.user));
+            self.end(&Selector::Session(row.id.clone()), &problem);
+        }
+        Ok(())
     }
 }
 

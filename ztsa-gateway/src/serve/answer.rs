@@ -32,6 +32,7 @@ impl Refused {
     }
 
     pub(super) fn unauthenticated(parts: &Parts, error: &AuthnError) -> Self {
+        parts.engine.request_refused(error);
         let headers = parts.authn.challenge(error, parts.clock.now());
         Self { problem: Arc::new(error.problem()), headers }
     }

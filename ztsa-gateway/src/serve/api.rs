@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use ztsa_proto::grant::{GrantRequest, TicketRequest};
 use ztsa_proto::name::AppName;
-use ztsa_proto::problem;
+use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::session::{ACCESS_TOKEN, OAuthError, SessionInfo};
 
 use super::answer::Refused;
@@ -125,15 +125,17 @@ async fn token(
             if let Some(report) = posture {
                 parts.engine.posture_reported(&session.device, report);
             }
-            let info = parts.engine.begin_session(&session, renewed);
-            Json(json!({
-                "access_token": token.expose(),
-                "token_type": "DPoP",
-                "expires_in": session.expires_at.since(now).as_secs(),
-                "issued_token_type": ACCESS_TOKEN,
-                "ztsa": info,
-            }))
-            .into_response()
+            match parts.engine.begin_session(&session, renewed) {
+                Ok(info) => Json(json!({
+                    "access_token": token.expose(),
+                    "token_type": "DPoP",
+                    "expires_in": session.expires_at.since(now).as_secs(),
+                    "issued_token_type": ACCESS_TOKEN,
+                    "ztsa": info,
+                }))
+                .into_response(),
+                Err(problem) => no_room(&problem),
+            }
         }
         Err(failure) => {
             parts.engine.exchange_failed(&failure, peer);
@@ -150,6 +152,13 @@ fn fault(error: &AuthnError) -> axum::response::Response {
     let fault = error.oauth();
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST);
     let body = OAuthError::new(fault.error, &fault.description, Some(error.problem()));
+    (status, Json(body)).into_response()
+}
+
+/// Renders that a person has as many sessions as they may.
+fn no_room(problem: &Problem) -> axum::response::Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let body = OAuthError::new("temporarily_unavailable", &problem.to_string(), Some(problem.clone()));
     (status, Json(body)).into_response()
 }
 

@@ -205,7 +205,7 @@ async fn a_refusal_says_how_to_ask_again() {
     assert!(missing.contains("dpop-nonce: "), "{missing}");
     assert!(text(&AuthnError::UseNonce).contains("error=\"use_dpop_nonce\""));
     assert!(text(&AuthnError::Expired).contains("error=\"invalid_token\""));
-    let blocked = text(&AuthnError::DeviceBlocked);
+    let blocked = text(&AuthnError::DeviceBlocked { device: world.device_id() });
     assert!(!blocked.contains("www-authenticate") && blocked.contains("dpop-nonce"), "{blocked}");
     let more = ztsa_proto::problem::new("auth.step_up").with_step_up(Some("mfa".to_owned()), Some(300));
     let step_up = world.authn.step_up(&more, NOW);

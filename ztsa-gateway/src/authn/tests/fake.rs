@@ -250,6 +250,7 @@ pub(super) fn form(access: &str, id: Option<&str>) -> ExchangeForm {
         id_token: id.map(|id| Secret::new(id.to_owned())),
         posture: None,
         session: None,
+        device_name: None,
     }
 }
 

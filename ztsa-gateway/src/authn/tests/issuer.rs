@@ -174,3 +174,33 @@ async fn an_issuer_never_leads_into_the_private_network() {
         assert!(cause.to_string().contains(says), "{jwks}: {cause}");
     }
 }
+
+#[tokio::test]
+async fn two_issuers_are_never_taken_for_each_other() {
+    let other = super::fake::Site::start();
+    let theirs = SoftwareKey::generate().unwrap();
+    other.publish(&[&theirs]);
+    let world = World::new(&format!(
+        "[[issuer]]\nname = \"two\"\nissuer = \"{}\"\nclient_id = \"ztsa-cli\"\naudiences = [\"https://two.example\"]\n",
+        other.url
+    ));
+    let claims = |issuer: &str, audience: &str| json!({"iss": issuer, "aud": audience, "sub": "alice", "iat": NOW.0, "exp": NOW.0 + 600});
+    let by = |key: &SoftwareKey, claims: &serde_json::Value| {
+        jws::sign(key, &json!({"typ": "at+jwt", "alg": "ES256", "kid": kid(key)}), claims).unwrap()
+    };
+    let two = by(&theirs, &claims(&other.url, "https://two.example"));
+    let identity = world.exchange(form(&two, None), NOW).await.unwrap().session.identity.clone();
+    assert_eq!((identity.issuer.as_str(), identity.user.issuer.as_str()), ("two", other.url.as_str()));
+    let one = world.exchange(form(&world.access(&json!({})), None), NOW).await.unwrap().session.identity.clone();
+    assert!(one.user != identity.user && one.user.subject == identity.user.subject);
+    for (what, token, issuer) in [
+        ("the other's audience", by(&theirs, &claims(&other.url, GATEWAY)), "two"),
+        ("the other's key", by(&theirs, &claims(&world.site.url, GATEWAY)), "corp"),
+        ("our key for the other", by(&world.key, &claims(&other.url, "https://two.example")), "two"),
+    ] {
+        match world.exchange(form(&token, None), NOW).await {
+            Err(AuthnError::Refused { issuer: named, .. }) => assert_eq!(named, issuer, "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}

@@ -286,5 +286,6 @@ async fn a_failed_exchange_says_whom_it_is_about_as_far_as_that_is_proved() {
     assert_eq!((stranger.user, stranger.session, stranger.device), (None, None, Some(world.device_id())));
     world.store.set_device_state(&world.device_id(), DeviceState::Blocked).unwrap();
     let blocked = ask(form(&world.access(&json!({})), None), after(6)).await;
-    assert_eq!((blocked.error, blocked.device), (AuthnError::DeviceBlocked, Some(world.device_id())));
+    let device = world.device_id();
+    assert_eq!((blocked.error, blocked.device), (AuthnError::DeviceBlocked { device: device.clone() }, Some(device)));
 }

@@ -207,7 +207,7 @@ fn a_step_up_pauses_a_live_tunnel_and_a_fresh_sign_in_resumes_it() {
         expires_at: now.plus(Duration::from_secs(300)),
         ..(*alice).clone()
     };
-    world.engine.begin_session(&Arc::new(fresh), true);
+    world.engine.begin_session(&Arc::new(fresh), true).unwrap();
     assert_eq!(state(&lease), "open");
 }
 
@@ -255,4 +255,36 @@ async fn a_saved_policy_file_is_felt_by_live_tunnels_without_a_word() {
     world.policies("@id(\"closed\") forbid (principal, action, resource);");
     tokio::time::timeout(Duration::from_secs(20), access.changed()).await.unwrap().unwrap();
     assert_eq!(state(&lease), "ended app.unknown");
+}
+
+#[tokio::test]
+async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
+    let world = World::new();
+    let mut sessions = Vec::new();
+    for number in 0..crate::engine::SESSIONS_PER_USER {
+        sessions.push(world.session("alice", &["dev"], &format!("device {number}")));
+        world.hand.advance(Duration::from_secs(1));
+    }
+    let oldest = world.open(&sessions[0], "wiki").unwrap();
+    let bob = world.session("bob", &["dev"], "phone");
+    let mut events = world.engine.events(&sessions[1]);
+    let newest = world.session("alice", &["dev"], "one more");
+    let left = world.engine.list_sessions();
+    assert_eq!(left.len(), crate::engine::SESSIONS_PER_USER + 1, "and one of bob");
+    let is_left = |session: &Session| left.iter().any(|row| row.id == session.id);
+    assert!(is_left(&sessions[0]) && is_left(&newest) && is_left(&bob));
+    assert!(!is_left(&sessions[1]), "the first without a tunnel gave way");
+    let told = events.try_recv().unwrap();
+    assert_eq!((told.kind, told.problem.unwrap().code.as_str()), (EventKind::SessionEnded, "session.expired"));
+    assert_eq!(state(&oldest), "open");
+    let leases: Vec<_> = sessions[2..].iter().chain([&newest]).map(|it| world.open(it, "wiki").unwrap()).collect();
+    let last = crate::authn::Session { id: ztsa_proto::name::SessionId::random(), ..(*newest).clone() };
+    world.engine.store().keep_session(crate::store::SessionRow {
+        id: last.id.clone(),
+        ..world.engine.store().session(&newest.id).unwrap()
+    });
+    let refused = world.engine.begin_session(&Arc::new(last.clone()), false).unwrap_err();
+    assert_eq!(refused.code, "gateway.limit");
+    assert!(!world.engine.list_sessions().iter().any(|row| row.id == last.id), "and it is none");
+    assert!(leases.iter().all(|lease| state(lease) == "open"));
 }

@@ -162,7 +162,7 @@ impl World {
             identity: serde_json::to_string(&*session.identity).unwrap(),
         });
         let session = Arc::new(session);
-        self.engine.begin_session(&session, false);
+        self.engine.begin_session(&session, false).unwrap();
         session
     }
 
