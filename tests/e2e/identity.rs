@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use ztsa_core::http::Http;
+use ztsa_core::login::Demand;
 use ztsa_core::store::Store;
 use ztsa_core::token::{LoginOptions, SessionToken, Tokens};
 use ztsa_idp::{Config, Idp, User};
@@ -11,9 +12,9 @@ use ztsa_proto::dpop::{self, ProofInput};
 use ztsa_proto::jws::{self, Signer as _, SoftwareKey};
 use ztsa_proto::session::{JWT, TOKEN_EXCHANGE};
 
-use crate::house::{Folder, House, approval};
+use crate::house::{Folder, House, approval, write_policy};
 use crate::patience::soon;
-use crate::server::{echo, reset};
+use crate::server::{Server, echo, pass, reset};
 
 /// Signs in at one of the gateway's issuers.
 async fn sign_in(house: &House, name: &str, issuer: &str) -> (Tokens, std::sync::Arc<SessionToken>) {
@@ -155,4 +156,31 @@ async fn a_device_is_registered_recognised_blocked_and_leaves_a_line() {
         .await;
     assert_eq!(line["device"]["uid"], device["device"]);
     assert_eq!(line["user"]["uid"], json!(format!("{}|alice", house.dev.issuer())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_stronger_sign_in_goes_on_with_it() {
+    let shop = Server::bind().await;
+    let house = House::new(&[("shop", shop.port())]).await;
+    let client = house.sign_in("alice").await;
+    let before = client.session().await.unwrap();
+    let mut near = soon("a stream", client.connect("shop")).await.unwrap();
+    let mut far = shop.accept().await;
+    pass(&mut near, &mut far, "before").await;
+    write_policy(
+        &house.policies(),
+        "second.cedar",
+        "@id(\"second-factor\")\n@step_up(\"mfa\")\n@on_change(\"suspend\")\n\
+         forbid (principal, action, resource == App::\"shop\") unless { context.auth.acr == \"mfa\" };\n",
+    );
+    let reloaded = house.admin(json!({"op": "policy.reload"})).await;
+    assert_eq!(reloaded["tunnels"]["suspended"], json!(1));
+    let (flow, approved) = approval("alice");
+    let flow = flow.demand(Demand { acr_values: Some("mfa".to_owned()), ..Demand::default() });
+    let (after, _) = soon("the sign-in", async { tokio::join!(client.login(flow), approved) }).await;
+    let after = after.unwrap();
+    assert_eq!(after.info.session, before.info.session, "the session goes on");
+    assert!(after.info.renew_before >= before.info.renew_before);
+    pass(&mut near, &mut far, "after").await;
+    pass(&mut far, &mut near, "both ways").await;
 }

@@ -22,7 +22,8 @@ const VERSION: i64 = 2;
 /// How long another program (a backup, a report) may hold the file before a write counts as failed.
 const BUSY: Duration = Duration::from_secs(5);
 
-const SCHEMA: &str = "
+/// What version 1 had.
+pub(super) const SCHEMA: &str = "
 CREATE TABLE devices (id TEXT PRIMARY KEY, issuer TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL, first_seen INTEGER NOT NULL, last_seen INTEGER NOT NULL) STRICT;
 CREATE TABLE users (issuer TEXT NOT NULL, subject TEXT NOT NULL, name TEXT, email TEXT, PRIMARY KEY (issuer, subject)) STRICT;
 CREATE TABLE sessions (id TEXT PRIMARY KEY, issuer TEXT NOT NULL, subject TEXT NOT NULL, device TEXT NOT NULL, started_at INTEGER NOT NULL, login_at INTEGER NOT NULL, ends_at INTEGER NOT NULL, identity TEXT NOT NULL) STRICT;

@@ -211,6 +211,37 @@ fn the_file_is_for_its_owner_alone() {
 }
 
 #[test]
+fn a_store_of_the_first_version_is_carried_over() {
+    let (dir, id) = (Dir::new(), device());
+    let first = rusqlite::Connection::open(dir.file()).unwrap();
+    first.execute_batch(super::schema::SCHEMA).unwrap();
+    first.execute("INSERT INTO devices VALUES (?, 'i', 's', 'approved', 1, 2)", [id.to_string()]).unwrap();
+    drop(first);
+    let store = dir.open().unwrap();
+    assert_eq!(store.device(&id).unwrap().state, DeviceState::Approved);
+    store.describe_device(&id, Some("laptop".to_owned()), Some("debian 13".to_owned()));
+    store.describe_device(&id, None, Some("debian 14".to_owned()));
+    drop(store);
+    let known = dir.open().unwrap().device(&id).unwrap();
+    assert_eq!((known.name.as_deref(), known.os.as_deref()), (Some("laptop"), Some("debian 14")));
+}
+
+#[test]
+fn a_token_is_bound_to_a_few_devices_until_it_ends_even_across_a_restart() {
+    let (dir, now, until) = (Dir::new(), NOW, NOW.plus(std::time::Duration::from_secs(60)));
+    let (one, two, three) = (device(), device(), device());
+    let store = dir.open().unwrap();
+    assert_eq!(store.bind_token("t", &one, 2, until, now), Ok(()));
+    assert_eq!(store.bind_token("t", &two, 2, until, now), Ok(()));
+    assert_eq!(store.bind_token("t", &three, 2, until, now), Err(super::BindError::Shared));
+    drop(store);
+    let store = dir.open().unwrap();
+    assert_eq!(store.bind_token("t", &three, 2, until, now), Err(super::BindError::Shared));
+    assert_eq!(store.bind_token("t", &one, 2, until, now), Ok(()));
+    assert_eq!(store.bind_token("t", &three, 2, until, until), Ok(()), "a token that has ended binds nothing");
+}
+
+#[test]
 fn a_file_that_will_not_do_is_refused_with_the_reason() {
     let dir = Dir::new();
     let held = dir.open().unwrap();
@@ -222,7 +253,9 @@ fn a_file_that_will_not_do_is_refused_with_the_reason() {
     assert!(matches!(dir.open(), Err(StoreError::Newer { found: 9, known: 2, .. })));
     change("PRAGMA user_version = 0");
     assert!(matches!(dir.open(), Err(StoreError::Foreign { .. })), "tables of somebody else");
-    change("PRAGMA user_version = 1; INSERT INTO devices VALUES ('no thumbprint', 'i', 's', 'approved', 1, 1)");
+    change(
+        "PRAGMA user_version = 2; INSERT INTO devices VALUES ('no thumbprint', 'i', 's', 'approved', 1, 1, NULL, NULL)",
+    );
     assert!(matches!(dir.open(), Err(StoreError::Foreign { .. })), "a row that does not read");
     std::fs::write(dir.file(), "SQLite it is not, but long enough to look like something".repeat(9)).unwrap();
     for leftover in ["ztsa.db-wal", "ztsa.db-shm"] {

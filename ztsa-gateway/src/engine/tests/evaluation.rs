@@ -262,13 +262,13 @@ async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
     let world = World::new();
     let mut sessions = Vec::new();
     for number in 0..crate::engine::SESSIONS_PER_USER {
-        sessions.push(world.session("alice", &["dev"], &format!("device {number}")));
+        sessions.push(world.session("alice", &["dev"], &format!("device-{number}")));
         world.hand.advance(Duration::from_secs(1));
     }
     let oldest = world.open(&sessions[0], "wiki").unwrap();
     let bob = world.session("bob", &["dev"], "phone");
     let mut events = world.engine.events(&sessions[1]);
-    let newest = world.session("alice", &["dev"], "one more");
+    let newest = world.session("alice", &["dev"], "one-more");
     let left = world.engine.list_sessions();
     assert_eq!(left.len(), crate::engine::SESSIONS_PER_USER + 1, "and one of bob");
     let is_left = |session: &Session| left.iter().any(|row| row.id == session.id);
@@ -278,7 +278,7 @@ async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
     assert_eq!((told.kind, told.problem.unwrap().code.as_str()), (EventKind::SessionEnded, "session.expired"));
     assert_eq!(state(&oldest), "open");
     let leases: Vec<_> = sessions[2..].iter().chain([&newest]).map(|it| world.open(it, "wiki").unwrap()).collect();
-    let last = crate::authn::Session { id: ztsa_proto::name::SessionId::random(), ..(*newest).clone() };
+    let last = Session { id: ztsa_proto::name::SessionId::random(), ..(*newest).clone() };
     world.engine.store().keep_session(crate::store::SessionRow {
         id: last.id.clone(),
         ..world.engine.store().session(&newest.id).unwrap()
