@@ -29,9 +29,9 @@ pub struct ExchangeFailure {
     pub session: Option<SessionId>,
 }
 
-impl From<AuthnError> for ExchangeFailure {
+impl From<AuthnError> for Box<ExchangeFailure> {
     fn from(error: AuthnError) -> Self {
-        Self { error, user: None, device: None, session: None }
+        Self::new(ExchangeFailure { error, user: None, device: None, session: None })
     }
 }
 
@@ -52,9 +52,15 @@ impl Authn {
         form: ExchangeForm,
         head: &Head<'_>,
         now: UnixTime,
-    ) -> Result<Exchanged, ExchangeFailure> {
-        let mut failure = ExchangeFailure::from(AuthnError::Missing);
-        self.exchanged(form, head, now, &mut failure).await.map_err(|error| ExchangeFailure { error, ..failure })
+    ) -> Result<Exchanged, Box<ExchangeFailure>> {
+        let mut failure = Box::<ExchangeFailure>::from(AuthnError::Missing);
+        match self.exchanged(form, head, now, &mut failure).await {
+            Ok(exchanged) => Ok(exchanged),
+            Err(error) => {
+                failure.error = error;
+                Err(failure)
+            }
+        }
     }
 
     /// The exchange; who it is about is noted in `known` as it is proved.

@@ -83,7 +83,7 @@ fn note(
         }
         entry => {
             let bound = BoundToken { token: token.to_owned(), devices: vec![device.clone()], until };
-            drop(entry.insert_entry(bound.clone()));
+            entry.insert_entry(bound.clone());
             Ok(Some(bound))
         }
     }

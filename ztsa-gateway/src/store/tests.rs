@@ -228,7 +228,7 @@ fn a_store_of_the_first_version_is_carried_over() {
 
 #[test]
 fn a_token_is_bound_to_a_few_devices_until_it_ends_even_across_a_restart() {
-    let (dir, now, until) = (Dir::new(), NOW, NOW.plus(std::time::Duration::from_secs(60)));
+    let (dir, now, until) = (Dir::new(), NOW, NOW.plus(Duration::from_secs(60)));
     let (one, two, three) = (device(), device(), device());
     let store = dir.open().unwrap();
     assert_eq!(store.bind_token("t", &one, 2, until, now), Ok(()));

@@ -136,17 +136,15 @@ fn place_v4(address: Ipv4Addr) -> Place {
 }
 
 fn place_v6(address: Ipv6Addr) -> Place {
-    let [a, b, c, d, .., g, h] = address.segments();
     let embedded = |high: u16, low: u16| place_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match (a, b) {
+    match address.segments() {
         _ if address.is_loopback() => Place::Loopback,
         _ if address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() => Place::Nowhere,
         // a cloud's metadata service: fd00:ec2::254
-        (0xfd00, 0x0ec2) => Place::Nowhere,
+        [0xfd00, 0x0ec2, ..] => Place::Nowhere,
         _ if address.is_unique_local() => Place::Private,
         // an IPv4 address within: RFC 6052, RFC 3056
-        (0x64, 0xff9b) if (c, d) == (0, 0) => embedded(g, h),
-        (0x2002, _) => embedded(b, c),
+        [0x64, 0xff9b, 0, 0, .., high, low] | [0x2002, high, low, ..] => embedded(high, low),
         _ => Place::Public,
     }
 }

@@ -133,6 +133,16 @@ fn a_refusal_carries_reason_remedy_and_what_to_ask_the_issuer_for() {
     let problem = stepped.decision.problem().unwrap();
     assert_eq!((problem.acr_values.as_deref(), problem.max_age), (Some("phr"), Some(300)));
     assert_eq!(stepped.decision.on_change, Some(OnChange::Suspend), "a person can mend it while the tunnel waits");
+    assert!(problem.detail.starts_with("payroll needs a fresh sign-in; issuer "), "{problem}");
+    assert!(problem.detail.contains("does not tell how you signed in (`acr`) and when you signed in (`auth_time`)"));
+    let told = ask(
+        "[[case]]\napp = \"payroll\"\ngroups = [\"ops\"]\nauth = { acr = \"pwd\", age = 400 }\nposture = { \"disk.root\" = \"pass\" }",
+    );
+    assert_eq!(
+        told.decision.problem().unwrap().detail,
+        "payroll needs a fresh sign-in",
+        "the issuer told what it knows"
+    );
 }
 
 #[test]
