@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use ztsa_core::client::Client;
 use ztsa_proto::app::AccessState;
 use ztsa_proto::posture::State;
 use ztsa_proto::problem::Retry;
@@ -97,10 +98,36 @@ async fn a_stronger_sign_in_is_asked_for_and_what_is_open_waits_for_it() {
     far.write_all(b"later").await.unwrap();
     let read = tokio::time::timeout(SILENCE, near.read(&mut [0])).await;
     assert!(read.is_err(), "{read:?} while access was suspended");
-    std::fs::remove_file(house.policies().join("second.cedar")).unwrap();
-    house.admin(json!({"op": "policy.reload"})).await;
-    assert_eq!(take(&mut near, 5).await, "later");
+    let before = client.session().await.unwrap();
+    house.step_up(&client, "alice", "mfa").await;
+    let after = client.session().await.unwrap();
+    assert_eq!(before.info.session, after.info.session, "a fresh sign-in goes on with the session");
+    assert_eq!(take(&mut near, 5).await, "later", "and what waited for it goes on, with nothing lost");
     pass(&mut near, &mut far, "after").await;
+    soon("a new stream", client.connect("shop")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stronger_sign_in_in_one_process_is_seen_by_the_others() {
+    let house = House::new(&[]).await;
+    let mut config = house.config();
+    config.store = ztsa_core::config::StoreChoice::File;
+    config.state = Some(house.folder.join("state"));
+    let (here, there) = (Client::open(config.clone()).await.unwrap(), Client::open(config).await.unwrap());
+    house.login(&here, "alice").await;
+    let mut stream = soon("a stream", there.connect("echo")).await.unwrap();
+    echo(&mut stream, "with the same sign-in").await;
+    enforce(
+        &house,
+        "second.cedar",
+        "@id(\"second-factor\")\n@step_up(\"mfa\")\nforbid (principal, action, resource == App::\"echo\")\n\
+         unless { context.auth.acr == \"mfa\" };\n",
+    )
+    .await;
+    assert_eq!(soon("the refusal", there.connect("echo:1")).await.unwrap_err().retry(), Retry::AfterStepUp);
+    house.step_up(&here, "alice", "mfa").await;
+    let mut stream = soon("a stream", there.connect("echo")).await.unwrap();
+    echo(&mut stream, "with the stronger one").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

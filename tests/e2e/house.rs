@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use ztsa_core::client::Client;
 use ztsa_core::config::{Config, Proxy, StoreChoice};
 use ztsa_core::http::Http;
-use ztsa_core::login::{DeviceFlow, Prompt};
+use ztsa_core::login::{Demand, DeviceFlow, Prompt};
 use ztsa_core::store::Store;
 use ztsa_core::token::{LoginOptions, SessionToken, Tokens};
 use ztsa_gateway::admin::call::{CallError, call};
@@ -166,6 +166,14 @@ impl House {
         let (session, prompt) = soon("the sign-in", async { tokio::join!(client.login(flow), approved) }).await;
         session.unwrap();
         prompt
+    }
+
+    /// Signs a client in once more, as strongly as asked.
+    pub async fn step_up(&self, client: &Client, name: &str, acr: &str) {
+        let (flow, approved) = approval(name);
+        let demand = Demand { acr_values: Some(acr.to_owned()), ..Demand::default() };
+        let login = client.login(flow.demand(demand));
+        soon("the stronger sign-in", async { tokio::join!(login, approved) }).await.0.unwrap();
     }
 
     /// Signs in below the client, where a test holds the token and the device key.

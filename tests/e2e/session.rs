@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ztsa_core::client::Client;
 use ztsa_core::config::StoreChoice;
+use ztsa_core::listener::event::Event;
+use ztsa_core::token::Ending;
 use ztsa_net::clock::Clock;
 use ztsa_net::task::Scope;
 
@@ -28,6 +30,23 @@ async fn a_renewal_keeps_the_session_and_what_is_open() {
     echo(&mut stream, "still open").await;
     let mut new = soon("a stream", client.connect("echo")).await.unwrap();
     echo(&mut new, "with the new token").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_within_half_an_hour_is_told() {
+    let house = House::with(&[], "[session]\nlifetime = \"20m\"\n").await;
+    let client = house.sign_in("alice").await;
+    let mut events = client.events();
+    let _stream = soon("a stream", client.connect("echo")).await.unwrap();
+    let told = soon("the warning", async {
+        loop {
+            if let Some(Event::Expiring(expiry)) = events.next().await {
+                break expiry;
+            }
+        }
+    });
+    let told = told.await;
+    assert_eq!((told.what, Some(told.at)), (Ending::Session, client.refresh().await.unwrap().renew_before));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,6 +87,12 @@ impl Gateway {
         }
     }
 
+    /// Puts a policy in force.
+    pub fn enforce(&self, name: &str, text: &str) {
+        self.folder.write(&format!("dev/policies/{name}"), text);
+        self.admin(&["policy", "reload"]).ok();
+    }
+
     /// Runs one of the administrator's commands.
     pub fn admin(&self, arguments: &[&str]) -> Outcome {
         finish(command(ours("ztsa-gateway")).args(arguments).arg("--admin").arg(&self.admin))

@@ -20,6 +20,7 @@ mod ticket;
 mod browser;
 mod sign_in;
 mod browser_flow;
+mod terminal;
 mod logout;
 mod opaque_token;
 mod outsider;

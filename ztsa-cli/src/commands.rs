@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) printer: Printer,
     /// The environment.
     pub(crate) environment: Environment,
+    /// Whether stdin and stdout carry an app's bytes: nothing is opened in front of the person then.
+    pub(crate) piped: bool,
 }
 
 impl Context {

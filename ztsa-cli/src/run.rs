@@ -55,6 +55,7 @@ fn prepared(cli: Cli, printer: &mut Printer, environment: Environment) -> Result
         _ => {}
     }
     log(cli.global.verbose, printer, &environment)?;
+    let piped = matches!(&cli.command, Command::Stdio(_));
     let mut settings = Settings::resolve(&cli.global, &environment)?;
     if let Command::Login(Login { gateway: Some(gateway), .. }) = &cli.command {
         settings.set_gateway(gateway);
@@ -66,7 +67,7 @@ fn prepared(cli: Cli, printer: &mut Printer, environment: Environment) -> Result
     // (docs/reference/performance.md).
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().map_err(|source| Failure::Io { what: "start".to_owned(), source })?;
-    let context = Context { settings, printer: printer.clone(), environment };
+    let context = Context { settings, printer: printer.clone(), environment, piped };
     let done = runtime.block_on(commands::run(cli.command, context));
     // A thread that waits for stdin or for a locked key store must not hold up the end.
     runtime.shutdown_background();

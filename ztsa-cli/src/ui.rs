@@ -203,7 +203,8 @@ impl Printer {
     #[expect(clippy::unused_self, reason = "whoever speaks has been given the printer")]
     pub(crate) fn must_say(&self, text: &str) {
         // Nobody is left to be told when stderr is gone.
-        let _gone = writeln!(io::stderr().lock(), "{text}");
+        // In one piece: several processes may speak at the same terminal.
+        let _gone = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
     }
 
     /// Warns a person on stderr.

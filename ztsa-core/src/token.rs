@@ -246,6 +246,7 @@ impl Tokens {
     /// Gets a new token, or adopts one that another process got meanwhile.
     async fn renew(&self) -> Result<Arc<SessionToken>, TokenError> {
         let _lock = self.lock().await?;
+        self.reload_key().await?;
         let known = self.current().session.clone();
         if let Some(stored) = self.load_session().await? {
             let other = known.is_none_or(|known| known.token != stored.token);
@@ -309,6 +310,19 @@ impl Tokens {
             Some(dir) => Lock::acquire(&dir.join("lock"), self.inner.config.timeouts.lock).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Takes over the device key on disk: another process may have made it since this one opened the profile, and what
+    /// it got is bound to that one.
+    async fn reload_key(&self) -> Result<(), TokenError> {
+        if let Some(record) = self.inner.store.load(Record::Device).await? {
+            let key = DeviceKey::read(&record, self.inner.hardware.as_ref())?;
+            let mut known = self.inner.key.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.public_key() != key.public_key() {
+                *known = Arc::new(key);
+            }
+        }
+        Ok(())
     }
 
     async fn load_credentials(&self) -> Result<Option<Credentials>, TokenError> {

@@ -37,7 +37,7 @@ impl Lead {
         let Some(lack) = lack(&failure) else { return Err(failure) };
         let (printer, dir) = (&context.printer, context.settings.profile_dir()?);
         let wish = match &lack {
-            Lack::Login => Wish::default(),
+            Lack::Login => Wish { because: Some(failure.to_string()), ..Wish::default() },
             Lack::StepUp(problem) => {
                 // another process may have been there since
                 if !self.step_up && client.look_again().await {
@@ -48,7 +48,11 @@ impl Lead {
                 }
                 let wanted = Wanted::of(&app(&failure), problem, client.now());
                 wanted.write(&dir).map_err(Failure::writing(&dir))?;
-                Wish { demand: wanted.demand(), ..Wish::default() }
+                Wish {
+                    demand: wanted.demand(),
+                    because: Some(format!("{}: {problem}", app(&failure))),
+                    ..Wish::default()
+                }
             }
         };
         let been = match lack {
@@ -60,10 +64,6 @@ impl Lead {
         }
         if !printer.present() {
             return Err(failure);
-        }
-        match &lack {
-            Lack::Login => printer.say(&failure.to_string()),
-            Lack::StepUp(problem) => printer.say(&format!("{}: {problem}", app(&failure))),
         }
         match sign_in(context, client, wish).await? {
             SignedIn::Here(session) => {

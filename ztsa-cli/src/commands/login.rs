@@ -25,8 +25,15 @@ pub(crate) async fn run(args: cli::Login, context: Context) -> Result<Done, Fail
         demand = wanted.demand();
     }
     let flow = if args.browser { Some(Flow::Browser) } else { args.device.then_some(Flow::Device) };
-    let wish =
-        Wish { flow, no_open: args.no_open, qr: args.qr, issuer: args.issuer, accept: args.accept_issuer, demand };
+    let wish = Wish {
+        flow,
+        no_open: args.no_open,
+        qr: args.qr,
+        issuer: args.issuer,
+        accept: args.accept_issuer,
+        because: None,
+        demand,
+    };
     let session = match sign_in(&context, &client, wish).await? {
         SignedIn::Here(session) => session,
         SignedIn::Elsewhere(session) => {

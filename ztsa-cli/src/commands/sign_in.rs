@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) issuer: Option<String>,
     /// The issuer whose change the person has accepted.
     pub(crate) accept: Option<String>,
+    /// Why a command asks for it.
+    pub(crate) because: Option<String>,
     /// How strong and fresh it has to be.
     pub(crate) demand: Demand,
 }
@@ -65,10 +67,14 @@ pub(crate) async fn sign_in(context: &Context, client: &Client, wish: Wish) -> R
             _ => {}
         }
     }
+    if let Some(because) = &wish.because {
+        printer.say(because);
+    }
     let offer = client.offer().await.map_err(SignInError::from)?;
     let issuer = issuer(context, &offer, wish.issuer.as_deref()).await?;
     let mut choice = client.choose(&offer, issuer.as_deref()).await.map_err(SignInError::from)?;
     confirm(context, &mut choice, wish.accept.as_deref()).await?;
+    choice.check().map_err(SignInError::from)?;
     let name = choice.issuer().info.name.clone();
     match client.login_at(flow(context, &choice, wish), &choice).await {
         Ok(session) => {
@@ -91,6 +97,7 @@ fn flow(context: &Context, choice: &Choice, wish: Wish) -> Login<'static> {
     let facts = Facts {
         asked: wish.flow,
         attended: printer.present(),
+        piped: context.piped,
         browser_offered: issuer.info.browser_flow && issuer.metadata.authorization_endpoint.is_some(),
         device_offered: issuer.info.device_flow && issuer.metadata.device_authorization_endpoint.is_some(),
         ..Facts::of(&environment)
@@ -99,7 +106,7 @@ fn flow(context: &Context, choice: &Choice, wish: Wish) -> Login<'static> {
     let exact = printer.exact("`ztsa login --device`");
     match flow {
         Flow::Browser => {
-            let opens = !wish.no_open && facts.display && !facts.ssh && printer.present();
+            let opens = !wish.no_open && !facts.piped && facts.display && !facts.ssh && printer.present();
             BrowserFlow::new(move |url| {
                 let shown = format!(
                     "Sign in with the browser on this machine, at:\n  {url}\n\

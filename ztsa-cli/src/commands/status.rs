@@ -37,7 +37,7 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
             return Err(failure);
         }
         (Err(failure), Some(last)) => {
-            printer.warn("the gateway does not answer; this is what was known last:");
+            printer.warn("the gateway does not answer; you are still signed in, and this is what was known last:");
             (last.info.clone(), Some(failure))
         }
         (Err(failure), None) => return Err(failure),

@@ -126,6 +126,10 @@ impl TokenError {
             Self::Denied(problem) => {
                 problem.remedy.clone().unwrap_or_else(|| "ask the gateway's administrator".to_owned())
             }
+            // what cannot be asked has not said no
+            Self::Gateway(error) | Self::Issuer(error) if error.is_temporary() => {
+                format!("{}; you are still signed in", error.hint())
+            }
             Self::Gateway(error) | Self::Issuer(error) => error.hint(),
             Self::Discovery(error) => error.hint(),
             Self::Store(error) => error.hint(),

@@ -49,7 +49,11 @@ impl Choice {
         self.changes.clear();
     }
 
-    pub(super) fn check(&self) -> Result<(), DiscoveryError> {
+    /// Refuses a sign-in that is not as it was, unless a person has confirmed it.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::IssuerChanged`].
+    pub fn check(&self) -> Result<(), DiscoveryError> {
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -103,10 +107,11 @@ impl Tokens {
         let Ok(Some(stored)) = self.load_session().await else { return false };
         let known = self.current().session.clone();
         let other = known.is_none_or(|known| known.token != stored.token) && self.now() < stored.renew_at;
-        if other {
-            self.adopt(stored);
+        if !other || self.reload_key().await.is_err() {
+            return false;
         }
-        other
+        self.adopt(stored);
+        true
     }
 
     /// Waits until no other process is asking the person to sign in to this profile; `waiting` is told who is, once, when

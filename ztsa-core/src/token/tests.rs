@@ -329,6 +329,16 @@ async fn one_process_asks_the_person_and_the_others_wait() {
     assert!(told.unwrap().contains(&std::process::id().to_string()));
 }
 
+#[tokio::test]
+async fn a_process_that_opened_the_profile_before_the_first_sign_in_uses_its_key() {
+    let stage = Stage::new().await;
+    let (first, second) = (stage.process().await, stage.process().await);
+    assert!(first.device() != second.device(), "there is no key on disk yet, and each made one");
+    stage.sign_in(&first).await.unwrap();
+    assert_eq!(second.session().await.unwrap().token.expose(), "session-1");
+    assert_eq!(first.device(), second.device(), "what the sign-in gave is bound to the key on disk");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_was_killed_leaves_no_lock() {
     let stage = Stage::new().await;

@@ -8,6 +8,7 @@ use crate::env::{self, Environment};
 
 /// What is known before a sign-in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 pub(super) struct Facts {
     /// What the person asked for.
     pub(super) asked: Option<Flow>,
@@ -19,6 +20,8 @@ pub(super) struct Facts {
     pub(super) wsl: bool,
     /// Whether this is a container.
     pub(super) container: bool,
+    /// Whether a program waits for the bytes of an app on our stdout.
+    pub(super) piped: bool,
     /// Whether there is a display.
     pub(super) display: bool,
     /// Whether gateway and issuer offer the browser flow.
@@ -52,6 +55,7 @@ pub(super) fn choose(facts: Facts) -> (Flow, Option<&'static str>) {
         return (flow, None);
     }
     let obstacle = match facts {
+        Facts { piped: true, .. } => Some("another program runs ztsa"),
         Facts { ssh: true, .. } => Some("this is an SSH session"),
         Facts { wsl: true, .. } => Some("this is WSL"),
         Facts { container: true, .. } => Some("this is a container"),
@@ -80,6 +84,7 @@ mod tests {
             (desk, Flow::Browser, None),
             (Facts { asked: Some(Flow::Device), ..desk }, Flow::Device, None),
             (Facts { asked: Some(Flow::Browser), ssh: true, ..desk }, Flow::Browser, None),
+            (Facts { piped: true, ..desk }, Flow::Device, Some("another program runs ztsa")),
             (Facts { ssh: true, ..desk }, Flow::Device, Some("this is an SSH session")),
             (Facts { wsl: true, ..desk }, Flow::Device, Some("this is WSL")),
             (Facts { container: true, ..desk }, Flow::Device, Some("this is a container")),
