@@ -55,6 +55,7 @@ Register-ArgumentCompleter -Native -CommandName 'ztsa' -ScriptBlock {
             break
         }
         'ztsa;login' {
+            [CompletionResult]::new('--workload', '--workload', [CompletionResultType]::ParameterName, 'Sign a job in with its platform''s token: github, env:NAME, or the path of a file')
             [CompletionResult]::new('--issuer', '--issuer', [CompletionResultType]::ParameterName, 'The issuer to sign in at, where the gateway names several')
             [CompletionResult]::new('--accept-issuer', '--accept-issuer', [CompletionResultType]::ParameterName, 'Accept this issuer, though its sign-in is not as it was at the first login')
             [CompletionResult]::new('--acr', '--acr', [CompletionResultType]::ParameterName, 'The strength of sign-in to ask for: values of acr, the best first')

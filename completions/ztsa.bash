@@ -303,12 +303,16 @@ _ztsa() {
             return 0
             ;;
         ztsa__subcmd__login)
-            opts="-v -q -h --browser --device --no-open --qr --issuer --accept-issuer --extend --acr --max-age --profile --gateway --ca-file --store --config-dir --state-dir --json --verbose --quiet --color --help"
+            opts="-v -q -h --browser --device --workload --no-open --qr --issuer --accept-issuer --extend --acr --max-age --profile --gateway --ca-file --store --config-dir --state-dir --json --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --workload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --issuer)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

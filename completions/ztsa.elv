@@ -51,6 +51,7 @@ set edit:completion:arg-completer[ztsa] = {|@words|
             cand generate 'Write the generated files of the source tree'
         }
         &'ztsa;login'= {
+            cand --workload 'Sign a job in with its platform''s token: github, env:NAME, or the path of a file'
             cand --issuer 'The issuer to sign in at, where the gateway names several'
             cand --accept-issuer 'Accept this issuer, though its sign-in is not as it was at the first login'
             cand --acr 'The strength of sign-in to ask for: values of acr, the best first'

@@ -56,6 +56,7 @@ complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "ssh-config" -d 'Print ssh
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "man" -d 'Write the manual pages to a directory'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "generate" -d 'Write the generated files of the source tree'
+complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l workload -d 'Sign a job in with its platform\'s token: github, env:NAME, or the path of a file' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l issuer -d 'The issuer to sign in at, where the gateway names several' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l accept-issuer -d 'Accept this issuer, though its sign-in is not as it was at the first login' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand login" -l acr -d 'The strength of sign-in to ask for: values of acr, the best first' -r

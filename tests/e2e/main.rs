@@ -21,3 +21,4 @@ mod stranger;
 mod theft;
 mod tidy;
 mod trouble;
+mod workload;

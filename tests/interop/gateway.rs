@@ -26,7 +26,7 @@ pub struct Gateway {
     pub url: String,
     pub ca: PathBuf,
     admin: PathBuf,
-    _process: Process,
+    process: Process,
     folder: Folder,
 }
 
@@ -44,7 +44,7 @@ impl Gateway {
         let ready: Value = serde_json::from_str(&ready).unwrap_or_else(|error| panic!("{ready}: {error}"));
         let text = |key: &str| ready[key].as_str().unwrap_or_else(|| panic!("no {key:?} in {ready}")).to_owned();
         let url = text("gateway");
-        Self { url, ca: text("ca_file").into(), admin: text("admin").into(), _process: process, folder }
+        Self { url, ca: text("ca_file").into(), admin: text("admin").into(), process, folder }
     }
 
     /// Starts `ztsa-gateway run` behind somebody else's issuer.
@@ -82,7 +82,7 @@ impl Gateway {
             url: issuer.audience.to_owned(),
             ca: authority.file(),
             admin: folder.join("admin.sock"),
-            _process: process,
+            process,
             folder,
         }
     }
@@ -96,6 +96,16 @@ impl Gateway {
     /// Runs one of the administrator's commands.
     pub fn admin(&self, arguments: &[&str]) -> Outcome {
         finish(command(ours("ztsa-gateway")).args(arguments).arg("--admin").arg(&self.admin))
+    }
+
+    /// Stops the gateway where it stands: it accepts connections and answers nothing.
+    pub fn suspend(&self) {
+        self.process.suspend();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.resume();
     }
 
     /// The lines of the audit log so far.

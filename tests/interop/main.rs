@@ -28,3 +28,4 @@ mod page_shape;
 mod proof;
 mod relying_party;
 mod balancer;
+mod keyring;

@@ -69,6 +69,16 @@ impl Process {
         self.ended()
     }
 
+    /// Stops the program where it stands.
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&Self) -> Option<T>) -> T {
         until(what, PATIENCE, || {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -91,6 +101,7 @@ impl Drop for Process {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
+        self.signal(Signal::CONT);
         self.signal(Signal::INT);
         let deadline = Instant::now() + Duration::from_secs(5);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {

@@ -5,6 +5,7 @@ pub mod chromium;
 pub mod glewlwyd;
 pub mod haproxy;
 pub mod http_server;
+pub mod keyring;
 pub mod idp;
 pub mod node;
 pub mod oidc_provider;

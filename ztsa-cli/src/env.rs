@@ -29,6 +29,7 @@ variables! {
     CA_FILE = "ZTSA_CA_FILE", "A PEM file with extra root certificates, like --ca-file.";
     STORE = "ZTSA_STORE", "Where credentials are kept: auto, keyring, file or memory, like --store.";
     TPM = "ZTSA_TPM", "Which TPM holds the device key: auto, off, or its device file.";
+    WORKLOAD = "ZTSA_WORKLOAD", "Where a job's own token is, in place of a sign-in: github, env:NAME or a file.";
     CONFIG_DIR = "ZTSA_CONFIG_DIR", "The directory of config.toml, like --config-dir.";
     STATE_DIR = "ZTSA_STATE_DIR", "The directory of credentials and profiles, like --state-dir.";
     LOG = "ZTSA_LOG", "What to log on stderr, for instance info or ztsa_core=debug.";
@@ -40,6 +41,8 @@ variables! {
     WSL_DISTRO_NAME = "WSL_DISTRO_NAME", "Set inside WSL: login uses the device flow; --browser opens by wslview.";
     CONTAINER = "container", "Set by podman and systemd-nspawn: login uses the device flow.";
     KUBERNETES_SERVICE_HOST = "KUBERNETES_SERVICE_HOST", "Set in a pod: login uses the device flow.";
+    ACTIONS_URL = "ACTIONS_ID_TOKEN_REQUEST_URL", "Set by GitHub Actions: where a job's token is asked for.";
+    ACTIONS_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "Set by GitHub Actions: what it is asked for with.";
     CI = "CI", "Set by build services: ztsa never waits for a person.";
     TERM = "TERM", "The terminal's kind; dumb turns colour and progress off.";
 }
@@ -68,6 +71,12 @@ impl Environment {
     /// The variable's value as text, where it is set, not empty and UTF-8.
     pub(crate) fn text(&self, variable: &Variable) -> Option<&str> {
         self.get(variable).and_then(OsStr::to_str)
+    }
+
+    /// The value of a variable that the person has named; it is not part of the snapshot.
+    #[expect(clippy::unused_self, reason = "whoever reads the environment has been given it")]
+    pub(crate) fn named(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
     /// Whether the variable is set to anything but the empty string.

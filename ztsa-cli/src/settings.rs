@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ztsa_core::config::{Config, ConfigError, StoreChoice, TpmChoice};
+use ztsa_core::config::{Config, ConfigError, StoreChoice, TpmChoice, Workload};
 use ztsa_core::listener::listen::Listen;
 use ztsa_proto::name::AppName;
 
@@ -13,6 +13,7 @@ use crate::env::{self, Environment};
 
 mod again;
 pub(crate) mod file;
+pub(crate) mod job;
 mod nearest;
 pub(crate) mod remembered;
 
@@ -87,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) store: Sourced<StoreChoice>,
     /// Which TPM holds the device key.
     pub(crate) tpm: Sourced<TpmChoice>,
+    /// The job's own token, in place of a sign-in.
+    pub(crate) workload: Option<Sourced<Workload>>,
     /// The directory of config.toml.
     pub(crate) config_dir: Sourced<PathBuf>,
     /// The directory of credentials and profiles.
@@ -218,12 +221,14 @@ impl Settings {
                 .and_then(|login| login.roots)
                 .map(|roots| Sourced::new(roots, Source::Login)),
         };
+        let workload = job::resolve(environment, &profile_dir(&state_dir.value, &profile)?)?;
         Ok(Self {
             profile,
             gateway,
             roots,
             store,
             tpm,
+            workload,
             config_dir,
             state_dir,
             proxy_listen: entry.proxy_listen.map(|address| Sourced::new(address, from_file())),
@@ -273,6 +278,7 @@ impl Settings {
         config.state = Some(self.state_dir.value.clone());
         config.store = self.store.value;
         config.tpm = self.tpm.value.clone();
+        config.workload = self.workload.as_ref().map(|job| job.value.clone());
         config.profile.clone_from(&self.profile.value);
         if let Some(roots) = &self.roots {
             config.roots = config.roots.with_pem(&roots.value.pem).map_err(|error| SettingsError::NotRoots {

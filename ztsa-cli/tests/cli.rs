@@ -85,7 +85,7 @@ fn status_says_that_nobody_is_signed_in_and_which_settings_hold() {
     outcome.stdout = outcome.stdout.lines().map(words).collect::<Vec<_>>().join("\n");
     outcome.expect(
         3,
-        "not signed in\n\nSETTING VALUE FROM\nprofile default default\nstore auto default\n\
+        "not signed in\n\nSETTING VALUE FROM\nprofile default default\nstore auto default\ntpm auto default\n\
          config-dir HOME/.config/ztsa default\nstate-dir HOME/.local/state/ztsa default",
         "\nsign in with: ztsa login https://gw.example.com\n",
     );

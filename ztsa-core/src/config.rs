@@ -1,6 +1,7 @@
 //! What a client is told from outside: which gateway, which roots, where its state lives.
 
 mod tpm;
+mod workload;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,7 +9,10 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 use ztsa_net::{clock::Clock, tls::Roots};
 
-pub use self::tpm::{TpmChoice, TpmPlace};
+pub use self::{
+    tpm::{TpmChoice, TpmPlace},
+    workload::{Workload, WorkloadName},
+};
 
 /// Everything a client needs to know before it starts; the library reads no environment and no home directory.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct Config {
     pub store: StoreChoice,
     /// Which TPM holds the device key, if any.
     pub tpm: TpmChoice,
+    /// The job that uses this client, in place of a person: where the token is that its platform signs for it.
+    pub workload: Option<Workload>,
     /// The profile's name: `[A-Za-z0-9._-]`, at most 64 characters, not starting with a dot.
     pub profile: String,
     /// The way out to the network.
@@ -50,6 +56,7 @@ impl Config {
             state: None,
             store: StoreChoice::Auto,
             tpm: TpmChoice::Auto,
+            workload: None,
             profile: "default".to_owned(),
             proxy: Proxy::System,
             clock: Clock::system(),
@@ -163,6 +170,18 @@ pub enum ConfigError {
         /// What was given.
         given: String,
     },
+    /// Not where a job's token is.
+    #[error("`{given}` is not where a job's token is: use github, env:NAME, or the path of a file")]
+    Workload {
+        /// What was given, or the beginning of what looks like the token itself.
+        given: String,
+    },
+    /// A variable that a job's token should come from is not set.
+    #[error("the variable {name} is not set")]
+    WorkloadVariable {
+        /// The variable's name.
+        name: String,
+    },
     /// Not a TPM's place.
     #[error("`{given}` is not a TPM: use auto, off, or the absolute path of its device")]
     Tpm {
@@ -178,6 +197,11 @@ impl ConfigError {
             Self::Gateway { .. } => "ztsa login https://gw.example.com".to_owned(),
             Self::Profile { .. } => "choose another name with --profile".to_owned(),
             Self::Store { .. } => "set ZTSA_STORE to auto, keyring, file or memory".to_owned(),
+            Self::Workload { .. } => "name where the token is, not the token: --workload env:NAME".to_owned(),
+            Self::WorkloadVariable { name } if name.starts_with("ACTIONS_ID_TOKEN_") => {
+                "give the workflow `permissions: id-token: write`".to_owned()
+            }
+            Self::WorkloadVariable { name } => format!("let the platform put the job's token into {name}"),
             Self::Tpm { .. } => "set ZTSA_TPM to auto, off or /dev/tpmrm0".to_owned(),
         }
     }

@@ -1,7 +1,7 @@
 //! The ztsa client library: sign in, keep the session, describe the device, open tunnels to apps, serve them locally.
 //!
 //! Modules, each naming only those above it: [`config`], `apart` (work that may hang), [`http`] (requests with DPoP), [`discovery`] (who signs people
-//! in), [`login`] (device and browser flow), [`tpm`], [`store`] (sealed credentials), [`device`] (the device key), [`token`] (one session for all processes),
+//! in), [`login`] (device and browser flow), [`workload`] (a job's own token), [`tpm`], [`store`] (sealed credentials), [`device`] (the device key), [`token`] (one session for all processes),
 //! [`posture`] (what this device says about itself), [`api`] (the gateway's JSON endpoints), [`tunnel`] (HTTP/2 streams
 //! on warm connections), [`stream`] (a tunnel as a byte stream), [`listener`] (where local programs come in), [`client`] (the
 //! front door).
@@ -39,6 +39,8 @@ pub mod http;
 pub mod discovery;
 
 pub mod login;
+
+pub mod workload;
 
 pub mod tpm;
 

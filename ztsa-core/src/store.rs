@@ -28,7 +28,10 @@ use self::{
     memory::Memory,
     seal::{SealError, Wrap},
 };
-use crate::config::{Config, StoreChoice};
+use crate::{
+    config::{Config, StoreChoice},
+    workload,
+};
 
 /// Bytes that are wiped when dropped.
 pub type SecretBytes = Zeroizing<Vec<u8>>;
@@ -107,7 +110,10 @@ impl Store {
     pub fn open(config: &Config) -> Result<Self, StoreError> {
         let wanted = match config.store {
             StoreChoice::Memory => None,
-            _ => config.profile_dir()?,
+            _ => config.profile_dir()?.map(|dir| match &config.workload {
+                Some(job) => dir.join(workload::folder(job)),
+                None => dir,
+            }),
         };
         let mut notes = Vec::new();
         let dir = match wanted {

@@ -7,6 +7,7 @@ mod cache;
 mod error;
 mod exchange;
 mod expiry;
+mod job;
 mod known;
 mod lock;
 mod offer;
@@ -33,7 +34,12 @@ use ztsa_proto::{
     time::UnixTime,
 };
 
-use self::{cache::Cache, exchange::ExchangeError, lock::Lock, record::Credentials};
+use self::{
+    cache::Cache,
+    exchange::{ExchangeError, Subject},
+    lock::Lock,
+    record::Credentials,
+};
 pub use self::{
     error::{LoginReason, TokenError},
     expiry::{Ending, Expiry, NOTICE, expiries},
@@ -254,8 +260,11 @@ impl Tokens {
                 return Ok(self.adopt(stored));
             }
         }
-        let credentials = self.load_credentials().await?.ok_or(LoginReason::Never)?;
         let previous = self.load_session().await?;
+        if let Some(workload) = &self.inner.config.workload {
+            return job::begin(self, workload, previous.as_deref()).await;
+        }
+        let credentials = self.load_credentials().await?.ok_or(LoginReason::Never)?;
         self.establish(credentials, previous.as_deref()).await
     }
 
@@ -280,12 +289,8 @@ impl Tokens {
     ) -> Result<Arc<SessionToken>, TokenError> {
         let metadata = self.metadata().await?;
         loop {
-            match exchange::exchange(self, &metadata, &credentials, previous).await {
-                Ok(session) => {
-                    self.save_session(&session).await;
-                    self.inner.cache.remember(&self.inner.http);
-                    return Ok(self.adopt(Arc::new(session)));
-                }
+            match exchange::exchange(self, &metadata, &Subject::from(&credentials), previous).await {
+                Ok(session) => return Ok(self.begun(session).await),
                 Err(ExchangeError::Stale(_)) if !fresh && credentials.refresh_token.is_some() => {
                     credentials = refresh::now(self, credentials).await?;
                     fresh = true;
@@ -298,6 +303,12 @@ impl Tokens {
                 Err(ExchangeError::Sign(error)) => return Err(error.into()),
             }
         }
+    }
+
+    async fn begun(&self, session: SessionToken) -> Arc<SessionToken> {
+        self.save_session(&session).await;
+        self.inner.cache.remember(&self.inner.http);
+        self.adopt(Arc::new(session))
     }
 
     fn adopt(&self, session: Arc<SessionToken>) -> Arc<SessionToken> {

@@ -27,6 +27,9 @@ pub(crate) struct Login {
     /// Sign in with a code on any other device
     #[arg(long)]
     pub(crate) device: bool,
+    /// Sign a job in with its platform's token: github, env:NAME, or the path of a file
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["browser", "device", "issuer"])]
+    pub(crate) workload: Option<String>,
     /// Print the URL, but do not open it
     #[arg(long)]
     pub(crate) no_open: bool,

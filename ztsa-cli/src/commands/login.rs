@@ -6,16 +6,27 @@ use ztsa_core::config::StoreChoice;
 use ztsa_core::login::{Demand, Flow};
 use ztsa_proto::session::SessionInfo;
 
-use super::sign_in::{SignedIn, Wish, sign_in};
+use super::sign_in::{self, SignedIn, Wish, sign_in};
 use super::{Context, Done};
 use crate::cli;
 use crate::report::Failure;
 use crate::settings::remembered::Wanted;
+use crate::settings::{Source, job};
 use crate::ui::span;
 
-pub(crate) async fn run(args: cli::Login, context: Context) -> Result<Done, Failure> {
-    let client = context.client().await?;
+pub(crate) async fn run(args: cli::Login, mut context: Context) -> Result<Done, Failure> {
     let dir = context.settings.profile_dir()?;
+    if let Some(workload) = &args.workload {
+        let named = job::read(workload, &context.environment, Source::Flag("--workload"))?;
+        context.settings.workload = Some(named);
+    }
+    if context.settings.workload.as_ref().is_some_and(|job| job.source != Source::Login) {
+        return sign_job_in(&context).await;
+    }
+    // who signs in as a person is no job any more
+    job::remember(&dir, None).map_err(Failure::writing(&dir))?;
+    context.settings.workload = None;
+    let client = context.client().await?;
     let mut demand =
         Demand { acr_values: args.acr, max_age: args.max_age.map(|age| age.as_secs()), fresh: args.extend };
     if demand.is_empty()
@@ -43,6 +54,18 @@ pub(crate) async fn run(args: cli::Login, context: Context) -> Result<Done, Fail
     };
     Wanted::forget(&dir);
     welcome(&context, &client, &session)?;
+    Ok(Done::Ok)
+}
+
+/// Exchanges the job's token for a session now, so that what is wrong with it shows, and remembers where it comes from.
+async fn sign_job_in(context: &Context) -> Result<Done, Failure> {
+    let client = context.client().await?;
+    let session = client.session().await?;
+    sign_in::remember(context, None)?;
+    let dir = context.settings.profile_dir()?;
+    let workload = context.settings.workload.as_ref().map(|job| &job.value);
+    job::remember(&dir, workload).map_err(Failure::writing(&dir))?;
+    welcome(context, &client, &session.info)?;
     Ok(Done::Ok)
 }
 

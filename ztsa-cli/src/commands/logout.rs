@@ -6,6 +6,7 @@ use ztsa_core::token::Logout;
 use super::{Context, Done};
 use crate::cli;
 use crate::report::{Failure, Report};
+use crate::settings::job;
 use crate::settings::remembered::profiles;
 
 pub(crate) async fn run(args: cli::Logout, context: &Context) -> Result<Done, Failure> {
@@ -38,6 +39,8 @@ pub(crate) async fn one(context: &Context) -> Result<Done, Failure> {
         let _shown = context.printer.spinner("signing out");
         client.logout().await?
     };
+    let dir = context.settings.profile_dir()?;
+    job::remember(&dir, None).map_err(Failure::writing(&dir))?;
     let printer = &context.printer;
     let profile = &context.settings.profile.value;
     let untold = untold(&ended, &client.config().resource());

@@ -78,13 +78,13 @@ pub(crate) async fn sign_in(context: &Context, client: &Client, wish: Wish) -> R
     let name = choice.issuer().info.name.clone();
     match client.login_at(flow(context, &choice, wish), &choice).await {
         Ok(session) => {
-            remember(context, &name)?;
+            remember(context, Some(&name))?;
             Ok(SignedIn::Here(Box::new(session.info.clone())))
         }
         Err(error) => {
             // The issuer said yes and that is kept; only the gateway says no.
             if matches!(error, SignInError::Token(_)) {
-                remember(context, &name)?;
+                remember(context, Some(&name))?;
             }
             Err(error.into())
         }
@@ -252,10 +252,10 @@ fn prompt_event(prompt: &Prompt) -> serde_json::Value {
 }
 
 /// Keeps the gateway, its roots and the issuer in the profile, so that later commands need no flag.
-fn remember(context: &Context, issuer: &str) -> Result<(), Failure> {
+pub(super) fn remember(context: &Context, issuer: Option<&str>) -> Result<(), Failure> {
     let settings = &context.settings;
     let gateway = settings.config()?.resource();
     let dir = settings.profile_dir()?;
     let pem = settings.roots.as_ref().map(|roots| roots.value.pem.as_slice());
-    Remembered::write(&dir, &gateway, pem, Some(issuer)).map_err(Failure::writing(&dir))
+    Remembered::write(&dir, &gateway, pem, issuer).map_err(Failure::writing(&dir))
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use ztsa_core::config::TpmChoice;
 use ztsa_core::token::{SignIn, Status, expiries};
 use ztsa_proto::posture::State;
 use ztsa_proto::session::{SessionInfo, SignalInfo};
@@ -126,6 +127,15 @@ fn settings_rows(settings: &Settings) -> Vec<(&'static str, String, String)> {
         rows.push(row("ca-file", roots, roots.value.path.display().to_string()));
     }
     rows.push(row("store", &settings.store, format!("{:?}", settings.store.value).to_lowercase()));
+    let tpm = match &settings.tpm.value {
+        TpmChoice::Auto => "auto".to_owned(),
+        TpmChoice::Off => "off".to_owned(),
+        TpmChoice::At(place) => place.to_string(),
+    };
+    rows.push(row("tpm", &settings.tpm, tpm));
+    if let Some(job) = &settings.workload {
+        rows.push(row("workload", job, job.value.name().to_string()));
+    }
     rows.push(row("config-dir", &settings.config_dir, settings.config_dir.value.display().to_string()));
     rows.push(row("state-dir", &settings.state_dir, settings.state_dir.value.display().to_string()));
     if let Some(listen) = &settings.proxy_listen {

@@ -9,6 +9,7 @@ use ztsa_core::listener::listen::ListenError;
 use ztsa_core::login::LoginError;
 use ztsa_core::store::StoreError;
 use ztsa_core::token::{SignInError, TokenError};
+use ztsa_core::workload::WorkloadError;
 
 use ztsa_proto::metadata::MetadataError;
 
@@ -112,8 +113,13 @@ fn login(error: &LoginError) -> u8 {
 fn token(error: &TokenError) -> u8 {
     match error {
         TokenError::Denied(problem) => problem.exit(),
-        TokenError::Gateway(error) | TokenError::Issuer(error) => http(error),
-        TokenError::LoginRequired(_) | TokenError::IssuerRefused { .. } | TokenError::Key(_) => LOGIN,
+        TokenError::Gateway(error) | TokenError::Issuer(error) | TokenError::Workload(WorkloadError::Http(error)) => {
+            http(error)
+        }
+        TokenError::Workload(_)
+        | TokenError::LoginRequired(_)
+        | TokenError::IssuerRefused { .. }
+        | TokenError::Key(_) => LOGIN,
         TokenError::Discovery(error) => discovery(error),
         TokenError::Store(error) => store(error),
         TokenError::Busy { .. } | TokenError::Interrupted => INTERNAL,
@@ -149,6 +155,8 @@ fn config(error: &ConfigError) -> u8 {
         ConfigError::Gateway { .. }
         | ConfigError::Profile { .. }
         | ConfigError::Store { .. }
+        | ConfigError::Workload { .. }
+        | ConfigError::WorkloadVariable { .. }
         | ConfigError::Tpm { .. } => USAGE,
     }
 }

@@ -99,17 +99,17 @@ pub(crate) fn profiles(state: &Path) -> Vec<String> {
 }
 
 #[cfg(unix)]
-fn create_private(dir: &Path) -> std::io::Result<()> {
+pub(super) fn create_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(not(unix))]
-fn create_private(dir: &Path) -> std::io::Result<()> {
+pub(super) fn create_private(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)
 }
 
-fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+pub(super) fn replace(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     let temporary: PathBuf = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = std::fs::File::create(&temporary)?;
     file.write_all(contents).and_then(|()| file.sync_all()).inspect_err(|_| {

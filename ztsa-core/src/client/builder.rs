@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{BuildError, Client};
-use crate::config::{Config, ConfigError, Proxy, StoreChoice};
+use crate::config::{Config, ConfigError, Proxy, StoreChoice, Workload};
 
 /// Describes a client; [`Builder::build`] makes it.
 ///
@@ -30,6 +30,12 @@ impl Builder {
     #[must_use]
     pub fn store(self, store: StoreChoice) -> Self {
         self.with(|config| Ok(Config { store, ..config }))
+    }
+
+    /// Works for a job: its session comes from the token that its platform signs for it, and nobody signs in.
+    #[must_use]
+    pub fn workload(self, workload: Workload) -> Self {
+        self.with(|config| Ok(Config { workload: Some(workload), ..config }))
     }
 
     /// Trusts the certificates in this PEM text, besides the public ones.

@@ -1,7 +1,8 @@
 //! What may be lost and is no secret, in plain files: the pinned issuers, and what saves a round trip (the gateway's
-//! metadata, its last DPoP nonce, the offset of its clock).
+//! metadata, its last DPoP nonce and the issuer's, the offsets of their clocks).
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -42,12 +43,26 @@ struct Hints {
     nonce: Option<String>,
     #[serde(default)]
     clock_offset: i64,
+    /// The same of the issuers, by origin.
+    #[serde(default)]
+    issuers: BTreeMap<String, Origin>,
     #[serde(default)]
     fetched_at: UnixTime,
     #[serde(default)]
     metadata: Option<ResourceMetadata>,
 }
 
+/// What is known of an origin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    #[serde(default)]
+    nonce: Option<String>,
+    #[serde(default)]
+    clock_offset: i64,
+}
+
+/// How many issuers' nonces are kept.
+const ISSUERS: usize = 8;
 const PINS: &str = "issuers.json";
 const HINTS: &str = "gateway.json";
 
@@ -69,6 +84,12 @@ impl Cache {
             http.store_nonce(&self.gateway, nonce);
         }
         http.store_offset(&self.gateway, known.hints.clock_offset);
+        for (url, origin) in &known.hints.issuers {
+            if let Some(nonce) = &origin.nonce {
+                http.store_nonce(url, nonce);
+            }
+            http.store_offset(url, origin.clock_offset);
+        }
     }
 
     /// Keeps the gateway's nonce and clock offset for processes to come.
@@ -76,6 +97,16 @@ impl Cache {
         self.change(|hints| {
             hints.nonce = http.nonce(&self.gateway);
             hints.clock_offset = http.offset(&self.gateway);
+        });
+    }
+
+    /// Keeps an issuer's nonce and clock offset for processes to come.
+    pub(super) fn remember_issuer(&self, http: &Http, url: &str) {
+        let origin = Origin { nonce: http.nonce(url), clock_offset: http.offset(url) };
+        self.change(|hints| {
+            if hints.issuers.len() < ISSUERS || hints.issuers.contains_key(url) {
+                hints.issuers.insert(url.to_owned(), origin);
+            }
         });
     }
 

@@ -7,7 +7,7 @@ use ztsa_proto::{
     problem::{Problem, Retry},
 };
 
-use crate::{discovery::DiscoveryError, http::HttpError, store::StoreError};
+use crate::{discovery::DiscoveryError, http::HttpError, store::StoreError, workload::WorkloadError};
 
 /// Why there is no session token.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum TokenError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A job has no token that the gateway would take.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// The process is ending.
     #[error("the renewal was interrupted")]
     Interrupted,
@@ -91,8 +94,13 @@ impl TokenError {
         match self {
             Self::Gateway(error) | Self::Issuer(error) => error.is_temporary(),
             Self::Discovery(error) => !matches!(error.retry(), Retry::Never),
-            Self::Busy { .. } | Self::Interrupted | Self::Store(_) | Self::IssuerRefused { .. } => true,
+            Self::Busy { .. }
+            | Self::Interrupted
+            | Self::Store(_)
+            | Self::IssuerRefused { .. }
+            | Self::Key(SignError::Unavailable { .. }) => true,
             Self::Denied(problem) => problem.status >= 500,
+            Self::Workload(error) => error.is_temporary(),
             Self::LoginRequired(_) | Self::Key(_) => false,
         }
     }
@@ -100,12 +108,15 @@ impl TokenError {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
+            Self::Key(SignError::Unavailable { .. }) | Self::Busy { .. } | Self::Interrupted => {
+                Retry::After { seconds: None }
+            }
             Self::LoginRequired(_) | Self::IssuerRefused { .. } | Self::Key(_) => Retry::AfterLogin,
+            Self::Workload(error) => error.retry(),
             Self::Denied(problem) => problem.retry,
             Self::Gateway(error) | Self::Issuer(error) => error.retry(),
             Self::Discovery(error) => error.retry(),
             Self::Store(error) => error.retry(),
-            Self::Busy { .. } | Self::Interrupted => Retry::After { seconds: None },
         }
     }
 
@@ -122,7 +133,9 @@ impl TokenError {
         let login = || "run `ztsa login`".to_owned();
         match self {
             Self::LoginRequired(LoginReason::Gateway(problem)) => problem.remedy.clone().unwrap_or_else(login),
+            Self::Key(SignError::Unavailable { .. }) => "try again; `ztsa status` says what holds the key".to_owned(),
             Self::LoginRequired(_) | Self::IssuerRefused { .. } | Self::Key(_) => login(),
+            Self::Workload(error) => error.hint(),
             Self::Denied(problem) => {
                 problem.remedy.clone().unwrap_or_else(|| "ask the gateway's administrator".to_owned())
             }

@@ -34,6 +34,30 @@ pub(super) enum ExchangeError {
     Sign(SignError),
 }
 
+/// What is exchanged.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    /// The issuer's access token, or a job's JWT.
+    pub(super) token: &'a Secret<String>,
+    /// Which of them (RFC 8693 section 3).
+    pub(super) kind: &'static str,
+    /// The ID token that came with it.
+    pub(super) id_token: Option<&'a Secret<String>>,
+    /// Whether the token is bound to the device key.
+    pub(super) bound: bool,
+}
+
+impl<'a> From<&'a Credentials> for Subject<'a> {
+    fn from(credentials: &'a Credentials) -> Self {
+        Self {
+            token: &credentials.access_token,
+            kind: ACCESS_TOKEN,
+            id_token: credentials.id_token.as_ref(),
+            bound: credentials.bound,
+        }
+    }
+}
+
 /// How often one exchange is tried, while each try brings a nonce or a clock that the one before did not have.
 const TRIES: u32 = 3;
 
@@ -41,7 +65,7 @@ const TRIES: u32 = 3;
 pub(super) async fn exchange(
     tokens: &Tokens,
     metadata: &ResourceMetadata,
-    credentials: &Credentials,
+    subject: &Subject<'_>,
     previous: Option<&SessionToken>,
 ) -> Result<SessionToken, ExchangeError> {
     let (endpoint, http) = (metadata.ztsa.token_endpoint.as_str(), tokens.http());
@@ -61,7 +85,7 @@ pub(super) async fn exchange(
             }
             None => None,
         };
-        let response = send(tokens, endpoint, credentials, previous, signed.as_deref()).await?;
+        let response = send(tokens, endpoint, subject, previous, signed.as_deref()).await?;
         if response.status.is_success() {
             return read(&response, http, endpoint);
         }
@@ -77,19 +101,19 @@ pub(super) async fn exchange(
 async fn send(
     tokens: &Tokens,
     endpoint: &str,
-    credentials: &Credentials,
+    subject: &Subject<'_>,
     previous: Option<&SessionToken>,
     report: Option<&str>,
 ) -> Result<Response, ExchangeError> {
     let mut fields = vec![
         ("grant_type", TOKEN_EXCHANGE),
-        ("subject_token", credentials.access_token.expose().as_str()),
-        ("subject_token_type", ACCESS_TOKEN),
+        ("subject_token", subject.token.expose().as_str()),
+        ("subject_token_type", subject.kind),
     ];
     // A session that goes on is known to the gateway: an ID token that has ended would only be in the way.
-    let now = tokens.http().now(&credentials.token_endpoint);
-    let shown = |token: &&Secret<String>| previous.is_none() || ends(token.expose()).is_some_and(|end| now < end);
-    if let Some(token) = credentials.id_token.as_ref().filter(shown) {
+    let now = tokens.now();
+    let shown = |token: &&&Secret<String>| previous.is_none() || ends(token.expose()).is_some_and(|end| now < end);
+    if let Some(token) = subject.id_token.as_ref().filter(shown) {
         fields.push(("id_token", token.expose()));
     }
     if let Some(report) = report {
@@ -101,8 +125,8 @@ async fn send(
     let key = tokens.key();
     let mut request = Request::post(endpoint, Body::Form(&fields)).signed(&*key);
     request.once = true;
-    if credentials.bound {
-        request.proved_token = Some(&credentials.access_token);
+    if subject.bound {
+        request.proved_token = Some(subject.token);
     }
     tokens.http().send(&request).await.map_err(ExchangeError::Http)
 }

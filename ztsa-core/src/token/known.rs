@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use ztsa_proto::{metadata::ResourceMetadata, name::DeviceId, problem::Retry, time::UnixTime};
 
 use super::{SessionToken, TokenError, Tokens, record::Credentials};
-use crate::{discovery, login::Flow, store::StoreKind};
+use crate::{config::WorkloadName, discovery, login::Flow, store::StoreKind};
 
 /// How long a gateway's metadata is used without asking again.
 const METADATA_TTL: Duration = Duration::from_secs(3600);
@@ -76,6 +76,16 @@ impl SignIn {
         }
     }
 
+    fn of_job(name: &WorkloadName, session: Option<&SessionToken>) -> Self {
+        Self {
+            issuer: format!("the job's token from {name}"),
+            expires_at: session.map_or(UnixTime(0), |session| session.expires_at),
+            renewable: true,
+            renewable_until: None,
+            flow: None,
+        }
+    }
+
     /// When a person has to sign in again, as far as that is known.
     pub fn ends(&self) -> Option<UnixTime> {
         if self.renewable { self.renewable_until } else { Some(self.expires_at) }
@@ -139,8 +149,12 @@ impl Tokens {
             device_key: self.key_place(),
             notes: self.inner.store.notes(),
             device: self.device(),
-            session: session.filter(|_| credentials.is_some()),
-            sign_in: credentials.as_ref().map(SignIn::of),
+            sign_in: match &self.inner.config.workload {
+                // A job needs no sign-in before: its token is fetched when it is needed.
+                Some(workload) => Some(SignIn::of_job(&workload.name(), session.as_deref())),
+                None => credentials.as_ref().map(SignIn::of),
+            },
+            session: session.filter(|_| credentials.is_some() || self.inner.config.workload.is_some()),
             clock_offset: self.inner.http.offset(self.inner.config.gateway.as_str()),
         })
     }

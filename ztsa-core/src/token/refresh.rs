@@ -49,6 +49,7 @@ pub(super) async fn now(tokens: &Tokens, mut credentials: Credentials) -> Result
     let mut request = Request::post(&credentials.token_endpoint, Body::Form(&fields));
     request.signer = credentials.dpop.then_some(&*key as &dyn Signer);
     let response = tokens.http().send(&request).await.map_err(TokenError::Issuer)?;
+    tokens.inner.cache.remember_issuer(tokens.http(), &credentials.token_endpoint);
     if let Some(refusal) = Refusal::read(&response) {
         let seen = response.seen();
         if seen.is_temporary() {

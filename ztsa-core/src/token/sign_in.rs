@@ -84,6 +84,7 @@ impl Tokens {
         let key = self.keep_key().await?;
         let tokens = login::run(login, &self.inner.http, issuer, &*key).await?;
         let credentials = Credentials::new(issuer, flow, tokens);
+        self.inner.cache.remember_issuer(&self.inner.http, &credentials.token_endpoint);
         let _lock = self.lock().await?;
         let previous = self.load_session().await.ok().flatten();
         self.inner.store.save(Record::Credentials, &credentials.write()).await.map_err(TokenError::Store)?;
@@ -144,6 +145,11 @@ impl Tokens {
     /// Makes sure that the device key is on disk, once, for all processes; one that the hardware lost is made anew.
     async fn keep_key(&self) -> Result<Arc<DeviceKey>, TokenError> {
         let _lock = self.lock().await?;
+        self.settle_key().await
+    }
+
+    /// As [`Tokens::keep_key`], for a caller that holds the lock.
+    pub(super) async fn settle_key(&self) -> Result<Arc<DeviceKey>, TokenError> {
         let stored = match self.inner.store.load(Record::Device).await? {
             Some(record) => Some(DeviceKey::read(&record, self.inner.hardware.as_ref())?),
             None => None,
