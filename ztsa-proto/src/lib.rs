@@ -23,3 +23,4 @@ pub mod why;
 pub mod event;
 pub mod capsule;
 pub mod template;
+pub mod set;
