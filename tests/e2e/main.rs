@@ -17,6 +17,7 @@ mod risk;
 mod road;
 mod server;
 mod session;
+mod signals;
 mod stranger;
 mod theft;
 mod tidy;

@@ -104,6 +104,8 @@ pub enum Activity {
     Device,
     /// The policies were loaded or refused.
     Policy,
+    /// Another system told something about a person, a device or a session.
+    Signal,
 }
 
 /// Says how it came out.

@@ -6,6 +6,7 @@ mod replay;
 mod jwks;
 mod jwt;
 mod authority;
+mod signed;
 mod issuer;
 mod cache;
 mod claim;
@@ -38,6 +39,7 @@ use token::Minter;
 pub use error::{AuthnError, IssuerError, OAuthFault, TokenFault};
 pub use exchange::ExchangeFailure;
 pub use form::{ExchangeForm, SubjectKind};
+pub use signed::{PublicKeys, Signed};
 
 /// Says who a person is, as far as their issuer's tokens tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

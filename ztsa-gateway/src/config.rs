@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod issuer;
 mod rule;
+pub mod signals;
 mod workload;
 
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Config {
     pub store: StoreUrl,
     /// How risk acts on tunnels.
     pub risk: Risk,
+    /// Whose signals are listened to, and who is told ours.
+    pub signals: signals::Signals,
     /// Where the audit log goes.
     pub audit: AuditFile,
     /// The administrator's socket.

@@ -12,12 +12,14 @@ mod open;
 mod order;
 mod record;
 mod session;
+mod signal;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::broadcast;
 use ztsa_net::clock::Clock;
 use ztsa_proto::name::DeviceId;
 use ztsa_proto::time::UnixTime;
@@ -34,6 +36,7 @@ use crate::ticket::Tickets;
 pub use live::Changed;
 pub use order::{OrderError, Revoked};
 pub use session::SESSIONS_PER_USER;
+pub use signal::{Hold, News};
 
 /// Decides and administers; a clone is another handle to the same engine.
 #[derive(Debug, Clone)]
@@ -78,6 +81,10 @@ struct Inner {
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
     turn: Mutex<()>,
     draining: AtomicBool,
+    /// Why people of an issuer, by its identifier, are not let in for now.
+    held: ArcSwap<HashMap<String, Hold>>,
+    /// For those who tell other systems; nobody waits for them.
+    news: broadcast::Sender<News>,
 }
 
 impl Engine {
@@ -110,8 +117,12 @@ impl Engine {
             changes: AtomicU64::new(0),
             turn: Mutex::default(),
             draining: AtomicBool::new(false),
+            held: ArcSwap::default(),
+            news: broadcast::channel(signal::NEWS).0,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        engine.restore_attested();
+        Ok(engine)
     }
 
     /// Gives the registry of live tunnels.

@@ -21,6 +21,7 @@ use crate::metrics::{self, Counts};
 use crate::policy::PolicyError;
 use crate::posture::Posture;
 use crate::serve::Server;
+use crate::signals::{Signals, SignalsError};
 use crate::store::{Store, StoreError};
 
 /// Why a gateway does not start.
@@ -49,6 +50,9 @@ pub enum GatewayError {
     /// The policies have mistakes.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A table of `[signals]` cannot be used.
+    #[error(transparent)]
+    Signals(#[from] SignalsError),
     /// The administrator's socket cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -100,12 +104,14 @@ impl Gateway {
             posture: Arc::new(Posture::default()),
             clock: clock.clone(),
         })?;
+        let signals = Signals::new(&config, &engine)?;
         let scope = Scope::new();
+        signals.start(&scope.spawner());
         let admin = Admin::spawn(&config.admin.socket, engine.clone())?;
         let evaluation = engine.clone();
         scope.spawn(async move { evaluation.run().await });
         let addresses = listener.local_addrs().to_vec();
-        let server = Server::new(engine.clone(), authn, clock);
+        let server = Server::new(engine.clone(), authn, &signals, clock);
         if let Some(scrapes) = scrapes {
             let counted = engine.clone();
             scope.spawn(metrics::run(scrapes, move || Counts::of(&counted), scope.spawner()));

@@ -13,6 +13,7 @@ pub mod policy;
 pub mod lease;
 pub mod ticket;
 pub mod engine;
+pub mod signals;
 pub mod admin;
 pub mod dial;
 pub mod serve;

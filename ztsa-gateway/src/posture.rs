@@ -6,10 +6,25 @@ use std::time::Duration;
 
 use serde_json::Value;
 use ztsa_proto::name::DeviceId;
-use ztsa_proto::posture::{Check, Reason, Report, State};
+use ztsa_proto::posture::{Check, KNOWN as REPORTED, Reason, Report, State};
 use ztsa_proto::time::UnixTime;
 
-pub use ztsa_proto::posture::KNOWN;
+/// Whether device management or endpoint protection calls the device compliant: told by them alone, never by the device.
+pub const COMPLIANT: &str = "device.compliant";
+
+/// The facts that policies know: what devices report, and [`COMPLIANT`].
+pub const KNOWN: [&str; REPORTED.len() + 1] = known();
+
+#[expect(clippy::indexing_slicing, reason = "counted at compile time")]
+const fn known() -> [&'static str; REPORTED.len() + 1] {
+    let mut all = [COMPLIANT; REPORTED.len() + 1];
+    let mut place = 0;
+    while place < REPORTED.len() {
+        all[place] = REPORTED[place];
+        place += 1;
+    }
+    all
+}
 
 /// The longest that a fact is believed, whatever the report says of itself.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -47,6 +62,20 @@ struct Received {
 #[derive(Debug, Default)]
 pub struct Posture {
     reports: RwLock<HashMap<DeviceId, Arc<Received>>>,
+    attested: RwLock<HashMap<DeviceId, BTreeMap<&'static str, Attested>>>,
+}
+
+/// Holds what somebody other than the device says about one fact of it (assurance `third_party`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// Pass or fail.
+    pub state: State,
+    /// Who says so.
+    pub source: String,
+    /// When it became so.
+    pub at: UnixTime,
+    /// Until when it is believed.
+    pub expires_at: UnixTime,
 }
 
 /// Judges a report that has just come, or the lack of one.
@@ -59,7 +88,8 @@ pub fn judge(report: Option<&Report>, now: UnixTime) -> Facts {
 /// A fact is believed for as long as its `ttl` says, counted from the report's arrival, and at most a day; then it is unknown.
 fn judge_received(received: Option<(&Report, UnixTime)>, now: UnixTime) -> Facts {
     let fact = |id: &str| {
-        let (report, at) = received?;
+        // the device has no say in what only others can tell
+        let (report, at) = received.filter(|_| id != COMPLIANT)?;
         let check = report.checks.iter().find(|check| check.id == id)?;
         let age = now.since(at);
         let stale = age > Duration::from_secs(check.ttl).min(LONGEST);
@@ -120,7 +150,44 @@ impl Posture {
     /// Gives the facts about a device now.
     pub fn facts(&self, device: &DeviceId, now: UnixTime) -> Facts {
         let received = self.last(device);
-        judge_received(received.as_ref().map(|received| (&received.report, received.at)), now)
+        let mut facts = judge_received(received.as_ref().map(|received| (&received.report, received.at)), now);
+        let attested = self.attested.read().unwrap_or_else(PoisonError::into_inner);
+        for (id, told) in attested.get(device).into_iter().flatten().filter(|(_, told)| told.expires_at > now) {
+            let age = Some(now.since(told.at));
+            let fact = Fact { state: told.state, reason: None, value: Some(told.source.clone()), age };
+            facts.facts.insert(id, fact);
+        }
+        facts
+    }
+
+    /// Takes what somebody other than the device says about a fact of it; it stands above the device's own word.
+    ///
+    /// Says whether it was taken: an id that nobody knows is not, and nothing is taken for more than 100,000 devices.
+    pub fn attest(&self, device: &DeviceId, id: &str, told: Attested) -> bool {
+        let Some(id) = KNOWN.into_iter().find(|known| *known == id) else { return false };
+        let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
+        if attested.len() >= MOST_DEVICES && !attested.contains_key(device) {
+            return false;
+        }
+        attested.entry(device.clone()).or_default().insert(id, told);
+        true
+    }
+
+    /// Forgets what others said that has run out, and gives the devices and facts concerned.
+    pub fn expire(&self, now: UnixTime) -> Vec<(DeviceId, &'static str)> {
+        let mut over = Vec::new();
+        let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
+        for (device, facts) in attested.iter_mut() {
+            facts.retain(|id, told| {
+                let lasts = told.expires_at > now;
+                if !lasts {
+                    over.push((device.clone(), *id));
+                }
+                lasts
+            });
+        }
+        attested.retain(|_, facts| !facts.is_empty());
+        over
     }
 
     /// Gives the checks as the device last reported them, for telling the person.

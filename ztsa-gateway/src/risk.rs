@@ -132,6 +132,17 @@ impl Risk {
         self.remove(subject, |signal| signal.kind == ADMINISTRATOR)
     }
 
+    /// Takes back what one source said of one kind about the subject; says whether there was anything.
+    pub fn withdraw(&self, subject: &Subject, kind: &str, source: &str) -> bool {
+        self.remove(subject, |signal| signal.kind == kind && signal.source == source)
+    }
+
+    /// Scores one subject by itself.
+    pub fn score_of(&self, subject: &Subject, now: UnixTime) -> Scores {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        score(live.get(subject).into_iter().flatten().map(|signal| &signal.signal), now)
+    }
+
     /// Forgets the signals that no longer count, and gives their subjects.
     pub fn expire(&self, now: UnixTime) -> Vec<Subject> {
         let over: Vec<Subject> = {

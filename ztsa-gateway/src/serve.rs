@@ -24,6 +24,7 @@ use crate::authn::Authn;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::lease::{self, Lease};
+use crate::signals::Signals;
 
 /// Largest request body that is read, in bytes; the JSON endpoints need far less.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -58,12 +59,12 @@ pub struct Peer {
 impl Server {
     /// Puts together what answers requests.
     #[must_use]
-    pub fn new(engine: Engine, authn: Arc<Authn>, clock: Clock) -> Self {
+    pub fn new(engine: Engine, authn: Arc<Authn>, signals: &Signals, clock: Clock) -> Self {
         let config = Arc::clone(engine.config());
         let name = config.public_url.host_str().unwrap_or("ztsa").to_owned();
         let metadata = serde_json::to_vec(&crate::metadata::document(&config)).unwrap_or_default().into();
         let parts = Arc::new(Parts { engine, authn, clock, config, name, metadata });
-        let router = api::router(Arc::clone(&parts));
+        let router = signals.router().merge(api::router(Arc::clone(&parts)));
         Self { parts, router }
     }
 

@@ -28,7 +28,7 @@ pub use ztsa_proto::session::DeviceState;
 
 pub use binding::BindError;
 pub use error::{FindUserError, StoreError};
-pub use row::{BoundToken, Device, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
+pub use row::{BoundToken, Device, Document, NewSignal, Revocation, SessionRow, Signal, Subject, Ticket, User};
 
 /// Holds the durable state; cheap to clone.
 #[derive(Clone, Debug)]
@@ -180,6 +180,11 @@ impl Store {
         self.read().find_user(text)
     }
 
+    /// Lists the people that `wanted` picks.
+    pub fn users_where(&self, wanted: impl Fn(&User) -> bool) -> Vec<UserId> {
+        self.read().users.values().filter(|user| wanted(user)).map(|user| user.id.clone()).collect()
+    }
+
     // ---- sessions
 
     /// Keeps a session, new or changed.
@@ -325,6 +330,24 @@ impl Store {
     /// Lists all tickets.
     pub fn tickets(&self) -> Vec<Ticket> {
         self.read().tickets.values().cloned().collect()
+    }
+
+    // ---- documents
+
+    /// Takes the documents of a kind that were kept before this start, in the order of their keys; gives them once.
+    pub fn take_documents(&self, kind: &'static str) -> Vec<Document> {
+        let found = self.write().loaded.remove(kind).unwrap_or_default();
+        found.into_iter().map(|(key, value, at)| Document { kind, key, value, at }).collect()
+    }
+
+    /// Keeps a document, new or changed; durable after [`Store::flush`].
+    pub fn put_document(&self, document: Document) {
+        self.send(Write::Document(document));
+    }
+
+    /// Forgets a document.
+    pub fn delete_document(&self, kind: &'static str, key: &str) {
+        self.send(Write::DeleteDocument(kind, key.to_owned()));
     }
 
     // ---- keys

@@ -24,6 +24,7 @@ fn class(record: &Record) -> (u32, u32, &'static str) {
         (Activity::Risk, _) => (3004, 3, "Risk"),
         (Activity::Device, _) => (3004, 3, "Device"),
         (Activity::Policy, _) => (3004, 3, "Policy"),
+        (Activity::Signal, _) => (3004, 3, "Signal"),
     }
 }
 

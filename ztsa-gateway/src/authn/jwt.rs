@@ -158,7 +158,13 @@ impl<'a> Jwt<'a> {
         times(&self.claims, now)
     }
 
-    fn bare_kind(&self) -> &str {
+    /// The claims, whoever made them.
+    pub(super) fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The type, without `application/`.
+    pub(super) fn bare_kind(&self) -> &str {
         let kind = self.kind.as_deref().unwrap_or_default();
         match kind.split_at_checked("application/".len()) {
             Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,

@@ -6,6 +6,7 @@ use serde_json::{Map, json};
 use ztsa_gateway::config::Config;
 use ztsa_gateway::listen;
 use ztsa_gateway::policy::Policies;
+use ztsa_gateway::signals;
 use ztsa_net::tls;
 
 use super::failure::Failure;
@@ -25,6 +26,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::new(error.to_string()))?;
     check_tls(&config)?;
+    signals::check(&config.signals).map_err(|error| {
+        Failure::new(error.to_string()).hint("the file must be there and readable by the user that runs the gateway")
+    })?;
     let policies = Policies::load(&config.policy.dir, &config.apps).map_err(super::policy::failure)?;
     super::policy::warn(&policies);
     if args.json {

@@ -13,6 +13,7 @@ use ztsa_proto::name::{AppName, Destination, HostName};
 
 use super::duration::{Number, Span};
 use super::error::{ConfigError, line_of};
+use super::signals::raw::Signals;
 use super::workload;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -135,13 +136,6 @@ pub(super) struct Thresholds {
     pub(super) terminate: Option<Number<1, 100>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Signals {
-    #[serde(default)]
-    pub(super) ssf: Vec<toml::Value>,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Audit {
@@ -228,6 +222,7 @@ impl File {
             workload.place = place(workload.name.span().start);
             workload.ca_file.iter_mut().chain(&mut workload.jwks_file).for_each(resolve);
         }
+        file.signals.resolve(place, resolve);
         for app in &mut file.apps {
             app.place = place(app.name.span().start);
         }
@@ -252,7 +247,7 @@ impl File {
         replace(&mut self.risk.suspend_grace, extra.risk.suspend_grace);
         replace(&mut self.risk.thresholds.suspend, extra.risk.thresholds.suspend);
         replace(&mut self.risk.thresholds.terminate, extra.risk.thresholds.terminate);
-        self.signals.ssf.extend(extra.signals.ssf);
+        self.signals.merge(extra.signals);
         replace(&mut self.audit, extra.audit);
         replace(&mut self.admin, extra.admin);
         replace(&mut self.metrics, extra.metrics);

@@ -12,7 +12,7 @@ use super::error::{ConfigError, Fault};
 use super::file::{self, File, Place};
 use super::{
     Admin, App, AuditFile, Config, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target, Thresholds,
-    Tls, issuer, workload,
+    Tls, issuer, signals, workload,
 };
 
 /// Turns what the files say into a configuration.
@@ -24,10 +24,6 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
     let tls = raw.tls.clone().ok_or_else(|| missing("tls", "[tls] with cert = \"gw.pem\" and key = \"gw.key\""))?;
     if raw.issuers.is_empty() {
         return Err(missing("issuer", "[[issuer]] with name, issuer and client_id"));
-    }
-    if !raw.signals.ssf.is_empty() {
-        let reason = "`signals.ssf`: this version receives no SSF events".to_owned();
-        return Err(ConfigError::at(&raw.path, None, Fault::Rule { reason, remedy: "Leave the list empty." }));
     }
     let listen = raw.listen.clone().unwrap_or_else(|| {
         vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443))]
@@ -44,6 +40,7 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
     let issuers = issuer::check(&raw.issuers, &resource)?;
     Ok(Config {
         workloads: workload::check(&raw.workloads, &issuers, &resource)?,
+        signals: signals::check(&raw.signals, &issuers, &resource)?,
         issuers,
         public_url,
         listen,
@@ -182,7 +179,7 @@ pub(super) fn unique<'a, K: std::hash::Hash + Eq + ToString>(
     }
 }
 
-fn duplicate(what: &'static str, name: &str, first: &Place, place: &Place) -> ConfigError {
+pub(super) fn duplicate(what: &'static str, name: &str, first: &Place, place: &Place) -> ConfigError {
     let first = format!("{}:{}", first.file.display(), first.line);
     ConfigError::at(&place.file, Some(place.line), Fault::Duplicate { what, name: name.to_owned(), first })
 }

@@ -141,7 +141,6 @@ fn a_mistake_is_named_with_its_line_and_what_to_do() {
             "risk.thresholds = { suspend = 90, terminate = 80 }\n[tls]",
             &["terminate (80) is below suspend (90)"],
         ),
-        ("[tls]", "signals.ssf = [\"x\"]\n[tls]", &["receives no SSF events", "Leave the list empty."]),
         ("[tls]", "store.url = \"postgres://u@h/db\"\n[tls]", &[":3:", "not a store that this version has"]),
         (
             "[tls]",

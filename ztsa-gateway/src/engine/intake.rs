@@ -8,8 +8,8 @@ use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::Report;
 use ztsa_proto::problem::Problem;
 
-use super::Engine;
 use super::record::actor;
+use super::{Engine, News};
 use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::{AuthnError, ExchangeFailure, Session};
 use crate::lease::Selector;
@@ -27,6 +27,7 @@ impl Engine {
         if !worse.is_empty() {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
         }
+        self.announce(News::Device(device.clone()));
         self.reevaluate(&Selector::Device(device.clone()));
     }
 

@@ -116,8 +116,10 @@ impl Engine {
             return Some(deny(problem::new("device.blocked").with_detail(detail), OnChange::Terminate));
         }
         let cutoff = store.cutoff_of(&session.identity.user, &session.device, &session.id);
-        let revoked = cutoff.is_some_and(|cutoff| session.issued_at <= cutoff);
-        revoked.then(|| deny(problem::new("session.revoked"), OnChange::Terminate))
+        if cutoff.is_some_and(|cutoff| session.issued_at <= cutoff) {
+            return Some(deny(problem::new("session.revoked"), OnChange::Terminate));
+        }
+        self.held(session, true).map(|problem| deny(problem, OnChange::Suspend))
     }
 
     fn risk_of(&self, scores: &Scores) -> Option<Decision> {

@@ -10,7 +10,7 @@ use ztsa_proto::name::{AppName, SessionId};
 use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
-use super::Engine;
+use super::{Engine, News};
 use crate::audit::Activity;
 use crate::lease::{Access, Selector, Tunnel};
 use crate::policy::{OnChange, Verdict};
@@ -121,7 +121,12 @@ impl Engine {
             }
         }
         for subject in self.inner.risk.expire(now) {
+            self.announce(News::Risk(subject.clone()));
             changed += self.reevaluate(&concerned(&subject));
+        }
+        for (device, id) in self.inner.posture.expire(now) {
+            self.forget_attested(&device, id);
+            changed += self.reevaluate(&Selector::Device(device));
         }
         for (session, app) in self.grants().sweep(now) {
             self.tell(&session, EventKind::GrantExpiring, None, Some(&app), None);

@@ -92,7 +92,7 @@ impl Engine {
         also: Option<Box<Problem>>,
     ) -> Result<Judged, Arc<Problem>> {
         let mut judged = self.judge(session, app, peer, now);
-        let also = self.admit().err().or(also);
+        let also = self.admit().err().or(also).or_else(|| self.held(session, false).map(Box::new));
         if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
             judged = judged.refused(*problem);
         }

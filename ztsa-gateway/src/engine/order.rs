@@ -15,7 +15,7 @@ use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::WhyResponse;
 
 use super::live::concerned;
-use super::{Changed, Engine, record};
+use super::{Changed, Engine, News, record};
 use crate::audit::Activity;
 use crate::authn::Session;
 use crate::lease::Selector;
@@ -110,6 +110,9 @@ impl Engine {
         let activity = if renewed { Activity::Renew } else { Activity::SignIn };
         self.noted(activity, Some(session), None, format!("signed in with {}", session.identity.issuer));
         self.seen(session);
+        if !renewed {
+            self.announce(News::Began(Arc::clone(session)));
+        }
         // groups, acr and the age of the sign-in may be others now
         self.reevaluate(&Selector::Session(session.id.clone()));
         Ok(self.session_info(session))
@@ -152,6 +155,7 @@ impl Engine {
     /// Makes a subject's risk exactly `score`, for a time or until it is cleared.
     pub fn risk_set(&self, subject: &Subject, score: u8, reason: &str, lasts: Option<Duration>) -> Changed {
         self.inner.risk.set(subject.clone(), score, reason, self.inner.clock.now(), lasts);
+        self.announce(News::Risk(subject.clone()));
         let changed = self.reevaluate(&concerned(subject));
         self.noted(Activity::Risk, None, None, format!("risk of {subject} set to {score}: {reason}"));
         changed
@@ -162,6 +166,7 @@ impl Engine {
         if !self.inner.risk.clear(subject) {
             return None;
         }
+        self.announce(News::Risk(subject.clone()));
         let changed = self.reevaluate(&concerned(subject));
         self.noted(Activity::Risk, None, None, format!("risk of {subject} cleared"));
         Some(changed)
@@ -171,6 +176,7 @@ impl Engine {
     pub fn signal(&self, signal: NewSignal) -> Changed {
         let subject = signal.subject.clone();
         self.inner.risk.add(signal);
+        self.announce(News::Risk(subject.clone()));
         self.reevaluate(&concerned(&subject))
     }
 
@@ -204,6 +210,7 @@ impl Engine {
     pub fn device_set(&self, device: &DeviceId, state: DeviceState) -> Result<(Device, Changed), OrderError> {
         let changed = self.inner.store.set_device_state(device, state);
         let changed = changed.ok_or_else(|| OrderError::UnknownDevice(device.to_string()))?;
+        self.announce(News::Device(device.clone()));
         let ended = self.reevaluate(&Selector::Device(device.clone()));
         if state == DeviceState::Blocked {
             self.inner.tickets.end(&Selector::Device(device.clone()));
@@ -283,7 +290,9 @@ impl Engine {
         for session in &sessions {
             self.tell(session, EventKind::SessionEnded, None, None, Some(problem));
             self.grants().end_session(session);
-            self.sessions().forget(session);
+            if let Some(session) = self.sessions().forget(session) {
+                self.announce(News::Ended(session, Arc::clone(problem)));
+            }
         }
         Revoked { sessions: sessions.len(), tunnels: ended, tickets }
     }

@@ -154,8 +154,8 @@ impl Sessions {
         lapsed.map(|(id, _)| id.clone()).collect()
     }
 
-    pub(super) fn forget(&mut self, session: &SessionId) {
-        self.live.remove(session);
+    pub(super) fn forget(&mut self, session: &SessionId) -> Option<Arc<Session>> {
+        self.live.remove(session).map(|live| live.session)
     }
 
     /// Lists the sessions that `wanted` picks.

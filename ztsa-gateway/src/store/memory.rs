@@ -18,6 +18,8 @@ pub(super) struct Memory {
     pub(super) tickets: HashMap<TicketId, Ticket>,
     pub(super) secrets: HashMap<String, Secret<Vec<u8>>>,
     pub(super) bound: HashMap<String, BoundToken>,
+    /// Documents as they were found at the start, by kind: whoever keeps them takes them.
+    pub(super) loaded: HashMap<String, Vec<(String, String, UnixTime)>>,
     users_cut: HashMap<UserId, UnixTime>,
     devices_cut: HashMap<DeviceId, UnixTime>,
     sessions_cut: HashMap<SessionId, UnixTime>,

@@ -162,6 +162,26 @@ pub struct Signal {
     pub signal: NewSignal,
 }
 
+/// Holds a small state that a part of the gateway keeps for itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Whose, and of what sort.
+    pub kind: &'static str,
+    /// Its name, unique within its kind.
+    pub key: String,
+    /// What it says.
+    pub value: String,
+    /// The time that belongs to it.
+    pub at: UnixTime,
+}
+
+/// Says of what sort it is, and nothing of its value: credentials can be in it.
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("kind", &self.kind).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
 /// Describes a one-app bearer credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {

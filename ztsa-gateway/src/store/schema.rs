@@ -41,6 +41,8 @@ ALTER TABLE devices ADD COLUMN os TEXT;
 CREATE TABLE tokens (token TEXT PRIMARY KEY, devices TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
 PRAGMA user_version = 2;
 ";
+/// What was added without changing a table that an older version knows.
+const DOCUMENTS: &str = "CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, key)) STRICT;";
 
 /// Holds an open store: the connection, and the lock that keeps other gateways away.
 pub(super) struct Opened {
@@ -126,6 +128,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
         }
         found => return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION }),
     }
+    connection.execute_batch(DOCUMENTS).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)
 }
 
@@ -183,6 +186,10 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
     })?;
     load_signals(connection, &mut memory)?;
     load_tickets(connection, &mut memory)?;
+    each(connection, "SELECT kind, key, value, at FROM documents ORDER BY key", |row| {
+        memory.loaded.entry(row.get(0)?).or_default().push((row.get(1)?, row.get(2)?, time(row, 3)?));
+        Ok(())
+    })?;
     each(connection, "SELECT name, value FROM secrets", |row| {
         memory.secrets.insert(row.get(0)?, Secret::new(row.get(1)?));
         Ok(())

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use ztsa_proto::name::{SessionId, TicketId};
 
 use super::error::StoreError;
-use super::row::{BoundToken, Device, Revocation, SessionRow, Signal, Subject, Ticket, User};
+use super::row::{BoundToken, Device, Document, Revocation, SessionRow, Signal, Subject, Ticket, User};
 use super::schema::Opened;
 
 /// The pause after a failed write.
@@ -35,6 +35,8 @@ pub(super) enum Write {
     Secret(String, Zeroizing<Vec<u8>>),
     Bound(BoundToken),
     DeleteBound(String),
+    Document(Document),
+    DeleteDocument(&'static str, String),
 }
 
 pub(super) struct Writer {
@@ -213,6 +215,8 @@ impl Write {
             Write::Secret(name, _) => ("secret", name.clone()),
             Write::Bound(bound) => ("token", bound.token.clone()),
             Write::DeleteBound(token) => ("token", token.clone()),
+            Write::Document(document) => (document.kind, document.key.clone()),
+            Write::DeleteDocument(kind, key) => (kind, key.clone()),
         }
     }
 
@@ -261,6 +265,12 @@ impl Write {
                 to.prepare_cached("INSERT OR REPLACE INTO tokens (token, devices, until) VALUES (?,?,?)")?.execute(params![bound.token, devices, seconds(bound.until)])
             }
             Write::DeleteBound(token) => to.prepare_cached("DELETE FROM tokens WHERE token = ?")?.execute([token]),
+            Write::Document(d) => to
+                .prepare_cached("INSERT OR REPLACE INTO documents (kind, key, value, at) VALUES (?,?,?,?)")?
+                .execute(params![d.kind, d.key, d.value, seconds(d.at)]),
+            Write::DeleteDocument(kind, key) => {
+                to.prepare_cached("DELETE FROM documents WHERE kind = ? AND key = ?")?.execute(params![kind, key])
+            }
             Write::Secret(name, value) => {
                 to.prepare_cached("INSERT OR REPLACE INTO secrets (name, value) VALUES (?,?)")?.execute(params![name, value.as_slice()])
             }

@@ -5,7 +5,7 @@ use super::delivery::{FaultCode, PollRequest, PollResponse};
 use super::event::Level;
 use super::stream::{Stream, StreamRequest, discovery_url};
 use super::*;
-use crate::jws::{Compact, Signer as _, SoftwareKey};
+use crate::jws::{Compact, SoftwareKey};
 
 /// A token in the form of the standards' examples, about one subject and event.
 fn token(sub_id: &Value, kind: &str, members: &Value) -> Value {

@@ -71,12 +71,17 @@ impl World {
     }
 
     pub(crate) fn with(policies: &str) -> Self {
+        Self::configured(policies, "")
+    }
+
+    /// With more configuration.
+    pub(crate) fn configured(policies: &str, more: &str) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("ztsa-engine-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("policies")).unwrap();
         std::fs::write(dir.join("policies/main.cedar"), policies).unwrap();
-        let config = Config::parse(CONFIG, &dir).unwrap();
+        let config = Config::parse(&format!("{CONFIG}{more}"), &dir).unwrap();
         let (clock, hand) = Clock::manual(START);
         let (engine, audit) = Self::engine(&config, clock);
         Self { engine, hand, audit, dir, config }

@@ -1,0 +1,8 @@
+//! Signals as those notice it who send and receive them, and the people concerned.
+
+mod foreign;
+mod receiving;
+mod refusing;
+mod silence;
+mod telling;
+mod wire;

@@ -1,0 +1,184 @@
+//! A transmitter of another make: it signs with RS256, allows one stream, shows it without a list, and comes up late.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use ztsa_net::task::Scope;
+
+use super::wire::person;
+use crate::engine::tests::World;
+use crate::lease::Access;
+use crate::signals::Signals;
+
+const POLICIES: &str = r#"@id("dev") permit (principal in Group::"dev", action == Action::"connect", resource);"#;
+const TOKEN: &str = "0123456789abcdefghij";
+
+struct Foreign {
+    url: String,
+    key: aws_lc_rs::rsa::KeyPair,
+    stream: Mutex<Value>,
+    queue: Mutex<BTreeMap<String, String>>,
+    polls: Mutex<Vec<Value>>,
+    asked: Mutex<Vec<String>>,
+}
+
+type Shared = State<Arc<Foreign>>;
+
+impl Foreign {
+    fn new(url: &str) -> Arc<Foreign> {
+        let stream = json!({
+            "stream_id": "only-one", "iss": url, "aud": ["https://gw.example", "https://gw.example/other"],
+            "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://gone.example/"},
+            "events_requested": [], "events_delivered": [],
+        });
+        let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let (queue, polls, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Foreign { url: url.to_owned(), key, stream: Mutex::new(stream), queue, polls, asked })
+    }
+
+    fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/.well-known/ssf-configuration", get(document))
+            .route("/jwks", get(keys))
+            .route("/stream", get(read).post(create).patch(change))
+            .route("/status", get(status))
+            .route("/verify", post(verify))
+            .route("/poll", post(poll))
+            .with_state(Arc::clone(self))
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let part = |value: &Value| B64.encode(value.to_string());
+        let message = format!("{}.{}", part(&json!({"typ": "secevent+jwt", "alg": "RS256", "kid": "r"})), part(claims));
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let encoding = &aws_lc_rs::signature::RSA_PKCS1_SHA256;
+        self.key.sign(encoding, &random, message.as_bytes(), &mut signature).unwrap();
+        format!("{message}.{}", B64.encode(signature))
+    }
+
+    fn tell(&self, jti: &str, now: u64, sub_id: &Value, kind: &str, members: &Value) {
+        let uri = kind.parse::<ztsa_proto::set::event::Kind>().unwrap().uri();
+        let claims = json!({
+            "iss": self.url, "aud": ["https://gw.example"], "jti": jti, "iat": now,
+            "sub_id": sub_id, "events": {uri: members},
+        });
+        self.queue.lock().unwrap().insert(jti.to_owned(), self.sign(&claims));
+    }
+}
+
+async fn document(State(foreign): Shared) -> Json<Value> {
+    let at = |path: &str| format!("{}/{path}", foreign.url);
+    Json(json!({
+        "issuer": foreign.url, "jwks_uri": at("jwks"), "configuration_endpoint": at("stream"),
+        "status_endpoint": at("status"), "verification_endpoint": at("verify"),
+    }))
+}
+
+async fn keys(State(foreign): Shared) -> Json<Value> {
+    // RSAPublicKey (RFC 8017 A.1.1) of 2048 bits: two headers and a zero, the modulus, a header, the exponent
+    let public = aws_lc_rs::signature::KeyPair::public_key(&foreign.key);
+    let (n, e) = (&public.as_ref()[9..265], &public.as_ref()[267..]);
+    Json(json!({"keys": [{"kty": "RSA", "kid": "r", "use": "sig", "n": B64.encode(n), "e": B64.encode(e)}]}))
+}
+
+async fn read(State(foreign): Shared, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
+    let known = headers.get("authorization").is_some_and(|token| token == &format!("Bearer {TOKEN}"));
+    if known { Ok(Json(foreign.stream.lock().unwrap().clone())) } else { Err(StatusCode::UNAUTHORIZED) }
+}
+
+async fn create(State(foreign): Shared) -> StatusCode {
+    foreign.asked.lock().unwrap().push("create".to_owned());
+    StatusCode::CONFLICT
+}
+
+async fn change(State(foreign): Shared, Json(request): Json<Value>) -> Json<Value> {
+    foreign.asked.lock().unwrap().push("change".to_owned());
+    let mut stream = foreign.stream.lock().unwrap();
+    stream["events_requested"] = request["events_requested"].clone();
+    stream["delivery"] = json!({"method": "urn:ietf:rfc:8936", "endpoint_url": format!("{}/poll", foreign.url)});
+    Json(stream.clone())
+}
+
+async fn status() -> Json<Value> {
+    Json(json!({"stream_id": "only-one", "status": "enabled"}))
+}
+
+async fn verify(State(foreign): Shared, Json(request): Json<Value>) -> StatusCode {
+    let sub_id = json!({"format": "opaque", "id": "only-one"});
+    foreign.tell("beat", 1_795_000_000, &sub_id, "verification", &json!({"state": request["state"]}));
+    StatusCode::NO_CONTENT
+}
+
+/// It never holds a poll open.
+async fn poll(State(foreign): Shared, Json(request): Json<Value>) -> Json<Value> {
+    let mut queue = foreign.queue.lock().unwrap();
+    for jti in request["ack"].as_array().into_iter().flatten() {
+        queue.remove(jti.as_str().unwrap());
+    }
+    for jti in request["setErrs"].as_object().into_iter().flatten() {
+        queue.remove(jti.0);
+    }
+    foreign.polls.lock().unwrap().push(request);
+    Json(json!({"sets": *queue}))
+}
+
+async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if ready() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited for {what}");
+}
+
+#[tokio::test]
+async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up() {
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let url = format!("http://{address}");
+    let table = format!(
+        "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\n\
+         api_token_file = \"api.token\"\npeople = [\"corp\"]\nverify_every = \"10s\"\n"
+    );
+    let world = World::configured(POLICIES, &table);
+    std::fs::write(world.dir().join("api.token"), TOKEN).unwrap();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let (signals, scope) = (Signals::new(world.engine.config(), &world.engine).unwrap(), Scope::new());
+    signals.start(&scope.spawner());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let foreign = Foreign::new(&url);
+    let now = world.engine.now().0;
+    foreign.tell("one", now, &person("alice"), "session-revoked", &json!({"reason_admin": {"en": "policy"}}));
+    foreign.tell("two", now, &json!({"format": "opaque"}), "session-revoked", &json!({}));
+    let listener = TcpListener::bind(address).await.unwrap();
+    let router = foreign.router();
+    scope.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    until("the tunnel's end", || lease.tunnel().access() != Access::Open).await;
+    until("the answers", || foreign.queue.lock().unwrap().is_empty()).await;
+    assert_eq!(*foreign.asked.lock().unwrap(), ["create", "change"], "the only stream is made ours");
+    let polls = foreign.polls.lock().unwrap().clone();
+    let acknowledged =
+        |jti: &str| polls.iter().any(|poll| poll["ack"].as_array().is_some_and(|ack| ack.contains(&json!(jti))));
+    assert!(acknowledged("one") && acknowledged("beat") && !acknowledged("two"), "{polls:?}");
+    let fault = polls.iter().find_map(|poll| poll["setErrs"].get("two"));
+    assert_eq!(fault.map(|fault| &fault["err"]), Some(&json!("invalid_request")));
+    // a transmitter that answers at once is not asked without a pause
+    let before = foreign.polls.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let after = foreign.polls.lock().unwrap().len();
+    assert!(after - before <= 2, "{} polls in 1.5 s", after - before);
+    scope.drain(Duration::from_secs(1)).await;
+}
