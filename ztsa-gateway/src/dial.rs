@@ -147,8 +147,8 @@ pub fn is_forbidden(ip: IpAddr) -> bool {
 }
 
 fn prepare(stream: &TcpStream) {
-    // both only improve the connection; a socket that refuses them still carries bytes
-    let _ = stream.set_nodelay(true);
+    ztsa_net::accept::prepare(stream);
+    // it only improves the connection; a socket that refuses it still carries bytes
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use ztsa_net::accept::Listener;
+use ztsa_net::accept::{Listener, share};
 use ztsa_net::http2::TLS_BUFFER;
 use ztsa_net::task::Spawner;
 use ztsa_net::wide::Wide;
@@ -64,6 +64,7 @@ async fn handshake(
     stream: TcpStream,
     from: SocketAddr,
 ) -> Option<(tokio_rustls::server::TlsStream<Wide<TcpStream>>, Peer)> {
+    share(&stream);
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(Wide::new(stream))).await {
         Ok(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));

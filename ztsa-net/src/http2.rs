@@ -12,13 +12,15 @@ pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// Credit of a whole connection, in bytes: the largest of HTTP/2.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Largest frame that is accepted, in bytes.
-pub const FRAME_MAX: u32 = 65_536;
-/// Payload of a full DATA frame, in bytes: with its 9-byte head it fills four TLS records.
+pub const FRAME_MAX: u32 = 262_144;
+/// Payload of a full DATA frame of most tunnels, in bytes: with its 9-byte head it fills four TLS records.
 pub const FRAME_PAYLOAD: usize = 65_536 - 9;
+/// Payload of a full DATA frame of a tunnel that moves fast, in bytes: sixteen TLS records.
+pub const BULK_PAYLOAD: usize = FRAME_MAX as usize - 9;
 /// Bytes of one tunnel that may wait to be sent.
-pub const SEND_BUFFER: usize = 4 * FRAME_PAYLOAD;
+pub const SEND_BUFFER: usize = FRAME_MAX as usize;
 /// Bytes that TLS may hold for the socket: with rustls' default of 64 KiB a full socket breaks frames into odd records.
-pub const TLS_BUFFER: usize = 4 * FRAME_MAX as usize;
+pub const TLS_BUFFER: usize = FRAME_MAX as usize;
 /// Streams that a gateway allows on one connection; a client opens another connection beyond.
 pub const STREAMS_MAX: u32 = 4096;
 /// Largest header list that is accepted, in bytes.

@@ -9,12 +9,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use ztsa_proto::capsule::{self, Capsule, CapsuleError, Decoder, Notice};
 
-use crate::http2::FRAME_PAYLOAD;
+use crate::http2::{BULK_PAYLOAD, FRAME_PAYLOAD};
 
 /// Room that must stand before the bytes given to [`TunnelSend::data`], for the capsule's header.
 pub const HEADROOM: usize = capsule::DATA_HEADER;
-/// Most bytes that one capsule carries, so that it fills one frame.
+/// Most bytes of a capsule that fills one frame of most tunnels.
 pub const PAYLOAD_MAX: usize = FRAME_PAYLOAD - HEADROOM;
+/// Most bytes of a capsule that fills one frame of a tunnel that moves fast: the most that one capsule carries.
+pub const BULK_MAX: usize = BULK_PAYLOAD - HEADROOM;
 
 /// Why a tunnel broke. A FIN or an ending with its reason is not an error.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,7 +74,7 @@ impl TunnelSend {
         Self { stream, framing, open: true }
     }
 
-    /// Waits until bytes may be sent and returns how many ([`PAYLOAD_MAX`] at most).
+    /// Waits until bytes may be sent and returns how many ([`BULK_MAX`] at most).
     ///
     /// Credit for `want` bytes is set aside until they are sent, so a silent tunnel should want little: a peer that gives
     /// its connection little credit would have none left for other tunnels.
@@ -80,11 +82,11 @@ impl TunnelSend {
     /// # Errors
     /// [`TunnelError`] when the peer reset the tunnel or the connection ended.
     pub fn poll_room(&mut self, want: usize, context: &mut Context<'_>) -> Poll<Result<usize, TunnelError>> {
-        self.stream.reserve_capacity(want.saturating_add(HEADROOM).min(FRAME_PAYLOAD));
+        self.stream.reserve_capacity(want.saturating_add(HEADROOM).min(BULK_PAYLOAD));
         loop {
             let capacity = self.stream.capacity();
             if capacity > HEADROOM {
-                return Poll::Ready(Ok(capacity.min(FRAME_PAYLOAD) - HEADROOM));
+                return Poll::Ready(Ok(capacity.min(BULK_PAYLOAD) - HEADROOM));
             }
             match ready!(self.stream.poll_capacity(context)) {
                 Some(Ok(_)) => {}

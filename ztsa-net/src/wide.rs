@@ -1,8 +1,8 @@
 //! Large reads under TLS.
 //!
 //! rustls asks its socket for 4 KiB at a time, which costs about four system calls for each 16 KiB record. [`Wide`]
-//! reads 64 KiB at once and hands them out; the buffer is freed when the socket has no more, so that an idle
-//! connection holds none.
+//! reads 64 KiB at once, up to 256 KiB while reads fill that, and hands them out; the buffer is freed when the socket has
+//! no more, so that an idle connection holds none.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes asked of the socket at a time.
-const READ: usize = 64 * 1024;
+/// Bytes asked of the socket at a time, at first.
+const READ_MIN: usize = 64 * 1024;
+/// Bytes asked of the socket at a time while it fills each read.
+const READ_MAX: usize = 256 * 1024;
 
 /// A byte stream whose reads are large, whatever its reader asks for.
 #[derive(Debug)]
@@ -19,12 +21,13 @@ pub struct Wide<S> {
     inner: S,
     buffer: Vec<u8>,
     from: usize,
+    size: usize,
 }
 
 impl<S> Wide<S> {
     /// Wraps a stream.
     pub fn new(inner: S) -> Self {
-        Self { inner, buffer: Vec::new(), from: 0 }
+        Self { inner, buffer: Vec::new(), from: 0, size: READ_MIN }
     }
 
     /// Returns the wrapped stream.
@@ -39,8 +42,10 @@ impl<S: AsyncRead + Unpin> AsyncBufRead for Wide<S> {
         if this.from >= this.buffer.len() {
             this.from = 0;
             this.buffer.clear();
-            this.buffer.reserve_exact(READ);
+            this.buffer.reserve_exact(this.size);
             match tokio_util::io::poll_read_buf(Pin::new(&mut this.inner), context, &mut this.buffer) {
+                Poll::Ready(Ok(length)) if length >= this.size => this.size = (this.size * 2).min(READ_MAX),
+                Poll::Ready(Ok(length)) if length < this.size / 4 => this.size = (this.size / 2).max(READ_MIN),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
+use ztsa_net::accept::{prepare, share};
 use ztsa_net::http2;
 use ztsa_net::task::Spawner;
 use ztsa_net::wide::Wide;
@@ -127,8 +128,8 @@ async fn secure(config: &Config, tls: &Arc<ClientConfig>) -> io::Result<TlsStrea
         None => connect(gateway).await?,
         Some(proxy) => upstream::connect(&proxy, &target(gateway)).await?,
     };
-    // only the delay of small writes is at stake
-    let _ = tcp.set_nodelay(true);
+    prepare(&tcp);
+    share(&tcp);
     let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let server = ServerName::try_from(host).map_err(io::Error::other)?;
     let connected = TlsConnector::from(Arc::clone(tls)).connect(server, Wide::new(tcp)).await;

@@ -4,18 +4,22 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 use ztsa_proto::capsule::Notice;
 
 use super::{Access, End, Shared};
-use crate::tunnel::{HEADROOM, PAYLOAD_MAX, TunnelSend};
+use crate::tunnel::{BULK_MAX, HEADROOM, PAYLOAD_MAX, TunnelSend};
 
 /// First size of a read, in bytes; it doubles while reads fill it and halves when they do not.
 const READ_MIN: usize = 4 * 1024;
+/// Bytes in a second from which a tunnel moves fast: a piece of [`BULK_MAX`] then holds others up for 8 ms at most.
+const FAST: u128 = 32 * 1024 * 1024;
 
 /// Moves bytes into the tunnel until the local side's FIN has been sent.
 ///
@@ -25,7 +29,7 @@ where
     R: AsyncRead + Unpin + Send,
 {
     let mut access = shared.access.clone();
-    let mut size = READ_MIN;
+    let mut pace = Pace { size: READ_MIN, last: Instant::now() };
     loop {
         wait_open(&mut access, send, tell).await?;
         let mut changed = pin!(access.changed());
@@ -34,7 +38,7 @@ where
                 if changed.as_mut().poll(context).is_ready() {
                     return Poll::Ready(Ok(None));
                 }
-                poll_step(reader, send, &mut size, context).map_ok(Some)
+                poll_step(reader, send, &mut pace, context).map_ok(Some)
             });
             match step.await? {
                 None => break,
@@ -52,23 +56,41 @@ where
 fn poll_step<R: AsyncRead + Unpin>(
     reader: &mut R,
     send: &mut TunnelSend,
-    size: &mut usize,
+    pace: &mut Pace,
     context: &mut Context<'_>,
 ) -> Poll<Result<usize, End>> {
     if let Poll::Ready(error) = send.poll_reset(context) {
         return Poll::Ready(Err(End::Tunnel(error)));
     }
-    let room = ready!(send.poll_room(*size, context)).map_err(End::Tunnel)?;
-    let limit = room.min(*size);
+    let room = ready!(send.poll_room(pace.size, context)).map_err(End::Tunnel)?;
+    let limit = room.min(pace.size);
     let buffer = ready!(poll_read(reader, limit, context)).map_err(End::Local)?;
     let length = buffer.len().saturating_sub(HEADROOM);
-    if length == limit {
-        *size = (*size * 2).min(PAYLOAD_MAX);
-    } else if length < *size / 4 {
-        *size = (*size / 2).max(READ_MIN);
-    }
+    let now = Instant::now();
+    *pace = Pace { size: next_size(pace.size, length, length == limit, now - pace.last), last: now };
     send.data(buffer).map_err(End::Tunnel)?;
     Poll::Ready(Ok(length))
+}
+
+/// How much is read at a time, and when it last was.
+struct Pace {
+    size: usize,
+    last: Instant,
+}
+
+/// Chooses the size of the next read from that of the last one, what it brought, and the time since the one before.
+///
+/// Beyond [`PAYLOAD_MAX`] it grows only for a tunnel that moves fast: fewer and larger turns cost less, but on a slow
+/// network a large piece would hold up the tunnels beside it.
+fn next_size(size: usize, length: usize, filled: bool, took: Duration) -> usize {
+    let fast = took.as_nanos() * FAST <= length as u128 * 1_000_000_000;
+    match (filled, fast) {
+        (true, true) if size >= PAYLOAD_MAX => BULK_MAX,
+        (true, _) => (size * 2).min(PAYLOAD_MAX),
+        (false, _) if length < size / 4 => (size / 2).max(READ_MIN),
+        (false, true) => size,
+        (false, false) => size.min(PAYLOAD_MAX),
+    }
 }
 
 /// Reads up to `limit` bytes behind [`HEADROOM`]; the buffer lives only when there are bytes.
@@ -103,6 +125,30 @@ async fn wait_open(access: &mut watch::Receiver<Access>, send: &mut TunnelSend, 
         tokio::select! {
             changed = access.changed() => if changed.is_err() { return Err(End::Finished) },
             error = reset => return Err(End::Tunnel(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_grow_with_what_they_bring_and_beyond_a_frame_only_for_a_fast_tunnel() {
+        let (quick, slow) = (Duration::from_micros(200), Duration::from_millis(20));
+        for (size, length, filled, took, next) in [
+            (READ_MIN, READ_MIN, true, slow, 2 * READ_MIN),
+            (48 * 1024, 48 * 1024, true, quick, PAYLOAD_MAX),
+            (PAYLOAD_MAX, PAYLOAD_MAX, true, quick, BULK_MAX),
+            (PAYLOAD_MAX, PAYLOAD_MAX, true, slow, PAYLOAD_MAX),
+            (BULK_MAX, BULK_MAX, true, quick, BULK_MAX),
+            (BULK_MAX, BULK_MAX, true, slow, PAYLOAD_MAX),
+            (BULK_MAX, BULK_MAX / 2, false, quick, BULK_MAX),
+            (BULK_MAX, BULK_MAX / 2, false, slow, PAYLOAD_MAX),
+            (BULK_MAX, 64, false, slow, BULK_MAX / 2),
+            (READ_MIN, 64, false, quick, READ_MIN),
+        ] {
+            assert_eq!(next_size(size, length, filled, took), next, "{size} {length} {filled} {took:?}");
         }
     }
 }
