@@ -3,10 +3,12 @@
 mod clock;
 mod condition;
 mod denial;
+mod flight;
 mod guest;
 mod house;
 mod identity;
 mod issuer;
+mod line;
 mod local;
 mod patience;
 mod paused;

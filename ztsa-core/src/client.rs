@@ -2,8 +2,8 @@
 //!
 //! Modules, each naming only those above it: `error` (why something did not work), `refusal` (every failure as a problem
 //! document), `directory` (the apps, remembered), `keeper` (what runs in the background), `link` (opens apps for the
-//! listeners), `stream` (an app as a byte stream), `builder`, `serve` (apps on
-//! local ports and pipes).
+//! listeners), `stream` (an app as a byte stream), `builder`, `serve` (apps as
+//! streams, on local ports and on pipes).
 
 use std::sync::Arc;
 
@@ -20,8 +20,7 @@ use crate::api::{Api, ApiError};
 use crate::config::Config;
 use crate::discovery::DiscoveryError;
 use crate::http::Http;
-use crate::listener::dial::Dial;
-use crate::listener::event::{Events, Reporter, Way};
+use crate::listener::event::{Events, Reporter};
 use crate::listener::pac;
 use crate::login::Login;
 use crate::store::Store;
@@ -321,25 +320,6 @@ impl Client {
             None => return Err(ConnectError::Refused(Arc::new(problem::new("app.unknown")))),
         };
         Ok(Destination::new(host, port)?)
-    }
-
-    /// Opens an app as a byte stream, without a local port.
-    ///
-    /// # Errors
-    /// [`ConnectError`]; a refusal carries the gateway's reason and remedy.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe: nothing is left open.
-    pub async fn connect(&self, name: &str) -> Result<AppStream, ConnectError> {
-        let to = self.destination(name).await?;
-        let link = self.link();
-        match link.open(&to, Way::Library).await {
-            Ok(tunnel) => Ok(AppStream::new(tunnel, self.inner.reporter.opened(to, Way::Library), link)),
-            Err(refused) => {
-                self.inner.reporter.refused(&to, Way::Library, refused.clone());
-                Err(ConnectError::Refused(refused))
-            }
-        }
     }
 
     /// Receives what happens from now on, here and at the gateway.

@@ -15,9 +15,11 @@ use crate::token::TokenError;
 
 mod upstream;
 mod connection;
+mod early;
 mod request;
 mod pool;
 
+pub use early::{EARLY_MAX, Early, Settled};
 pub use pool::Pool;
 
 /// What to ask for along with a tunnel.

@@ -14,7 +14,7 @@ use super::{Inner, refusal};
 use crate::listener::dial::{Dial, Opened};
 use crate::listener::event::Way;
 use crate::stream::Stream;
-use crate::tunnel::{OpenOptions, Tunnel};
+use crate::tunnel::{Early, OpenOptions, Tunnel};
 
 /// A way to the gateway's apps. While one is held, the session is renewed before it ends.
 #[derive(Debug, Clone)]
@@ -33,10 +33,10 @@ impl Link {
 impl Dial for Link {
     type Opened = Tunnel;
 
-    async fn open(&self, to: &Destination, _way: Way) -> Result<Tunnel, Arc<Problem>> {
+    async fn open(&self, to: &Destination, _way: Way, early: &mut Early<'_>) -> Result<Tunnel, Arc<Problem>> {
         let Inner { api, pool, directory, .. } = &*self.client;
         let options = OpenOptions { grant: directory.grant(to, api.tokens().now()), caller: None };
-        let refused = match pool.open(to, &options).await {
+        let refused = match pool.open_early(to, &options, early).await {
             Ok(tunnel) => return Ok(tunnel),
             Err(error) => refusal::of_open(error),
         };
@@ -44,7 +44,7 @@ impl Dial for Link {
         if refused.retry != Retry::AfterStepUp || !api.tokens().look_again().await {
             return Err(Arc::new(refused));
         }
-        pool.open(to, &options).await.map_err(|error| Arc::new(refusal::of_open(error)))
+        pool.open_early(to, &options, early).await.map_err(|error| Arc::new(refusal::of_open(error)))
     }
 
     async fn apps(&self) -> Result<Arc<AppList>, Arc<Problem>> {

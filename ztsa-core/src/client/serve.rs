@@ -1,16 +1,61 @@
-//! Apps on local ports and on pipes.
+//! Apps as streams, on local ports and on pipes.
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use ztsa_net::relay::Meter as _;
 use ztsa_proto::name::{AppName, Destination, HostName};
 use ztsa_proto::secret::Secret;
 
-use super::{Client, ConnectError, ForwardError};
+use super::{AppStream, Client, ConnectError, ForwardError};
+use crate::listener::dial::{Dial as _, lost};
+use crate::listener::event::Way;
 use crate::listener::forward::Forward;
 use crate::listener::listen::{Listen, ListenError};
 use crate::listener::proxy::Proxy;
 use crate::listener::stdio::{self, Carried, StdioError};
+use crate::tunnel::{Early, Settled};
 
 impl Client {
+    /// Opens an app as a byte stream, without a local port.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a refusal carries the gateway's reason and remedy.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: nothing is left open.
+    pub async fn connect(&self, name: &str) -> Result<AppStream, ConnectError> {
+        self.connect_with(name, &[]).await
+    }
+
+    /// Opens an app as [`Client::connect`] does and sends the first bytes along with the opening, so that the app's first
+    /// answer takes one round trip instead of two. Of more than [`EARLY_MAX`](crate::tunnel::EARLY_MAX) bytes the rest follows
+    /// by itself.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a refusal carries the gateway's reason and remedy, and the app has got nothing.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: whether the app has got the bytes is then not known.
+    pub async fn connect_with(&self, name: &str, first: &[u8]) -> Result<AppStream, ConnectError> {
+        let to = self.destination(name).await?;
+        let link = self.link();
+        let mut early = Early::bytes(first);
+        match link.open(&to, Way::Library, &mut early).await {
+            Ok(tunnel) => {
+                let open = self.inner.reporter.opened(to, Way::Library);
+                let Settled { sent, rest, .. } = early.settle();
+                open.traffic.sent(sent as u64);
+                let mut stream = AppStream::new(tunnel, open, link);
+                let followed = stream.write_all(&rest).await;
+                followed.map_err(|error| ConnectError::Refused(lost(error.to_string())))?;
+                Ok(stream)
+            }
+            Err(refused) => {
+                self.inner.reporter.refused(&to, Way::Library, refused.clone());
+                Err(ConnectError::Refused(refused))
+            }
+        }
+    }
+
     /// Serves one app on a local port: `127.0.0.1:5432`, `0` for a free one, or [`Listen`].
     ///
     /// # Errors

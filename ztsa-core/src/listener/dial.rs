@@ -13,6 +13,7 @@ use ztsa_proto::name::Destination;
 use ztsa_proto::problem::{self, Problem};
 
 use super::event::Way;
+use crate::tunnel::Early;
 
 /// How long a new local connection waits for a gateway that cannot be reached.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,7 +24,14 @@ pub(crate) trait Dial: Clone + Send + Sync + 'static {
     type Opened: Opened;
 
     /// Opens a connection to an app, or says why not.
-    fn open(&self, to: &Destination, way: Way) -> impl Future<Output = Result<Self::Opened, Arc<Problem>>> + Send;
+    ///
+    /// What `early` has may be sent along with the opening; what was not is found in [`Early::settle`].
+    fn open(
+        &self,
+        to: &Destination,
+        way: Way,
+        early: &mut Early<'_>,
+    ) -> impl Future<Output = Result<Self::Opened, Arc<Problem>>> + Send;
 
     /// The apps that this person may know of; answered from memory where it can be.
     fn apps(&self) -> impl Future<Output = Result<Arc<AppList>, Arc<Problem>>> + Send;
@@ -62,18 +70,19 @@ pub(crate) async fn open<D: Dial>(
     to: &Destination,
     way: Way,
     patience: Duration,
+    early: &mut Early<'_>,
 ) -> Result<D::Opened, Arc<Problem>> {
     let deadline = Instant::now() + patience;
     // boxed, so that a tunnel's task does not carry room for its opening
-    let mut refusal = match Box::pin(dial.open(to, way)).await {
+    let mut refusal = match Box::pin(dial.open(to, way, early)).await {
         Err(refusal) => refusal,
         opened => return opened,
     };
     let mut pause = Duration::from_millis(100);
-    while is_passing(&refusal) && Instant::now() + pause <= deadline {
+    while is_passing(&refusal) && !early.at_risk() && Instant::now() + pause <= deadline {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
-        match tokio::time::timeout_at(deadline, Box::pin(dial.open(to, way))).await {
+        match tokio::time::timeout_at(deadline, Box::pin(dial.open(to, way, early))).await {
             Ok(Err(again)) => refusal = again,
             Ok(opened) => return opened,
             Err(_) => break,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ztsa_net::accept::Listener;
+use ztsa_net::relay::Meter as _;
 use ztsa_proto::name::Destination;
 
 use super::dial::{self, Dial, PATIENCE};
@@ -13,6 +13,7 @@ use super::event::{Reporter, Way};
 use super::guard::{self, Warning};
 use super::local::{self, Local};
 use super::serving::{Guest, Serving};
+use crate::tunnel::{Early, Settled};
 
 /// A local port whose connections all go to one app.
 ///
@@ -78,13 +79,18 @@ struct Behind<D> {
 
 impl<D: Dial> Behind<D> {
     async fn serve(self: Arc<Self>, guest: Guest) {
-        let local = Local::new(guest.stream);
-        let opened = dial::open(&self.dial, &self.to, Way::Forward, PATIENCE).await;
+        let mut local = Local::new(guest.stream);
+        let mut early = Early::read(&mut local.stream);
+        let opened = dial::open(&self.dial, &self.to, Way::Forward, PATIENCE, &mut early).await;
+        let Settled { sent, rest, failed } = early.settle();
         drop(guest.turn);
         match opened {
+            // the local program broke off meanwhile: both ends are reset
+            Ok(_) if failed.is_some() => {}
             Ok(tunnel) => {
                 let open = self.reporter.opened(self.to.clone(), Way::Forward);
-                local::carry(local, Bytes::new(), tunnel, open).await;
+                open.traffic.sent(sent as u64);
+                local::carry(local, rest, tunnel, open).await;
             }
             // the local program gets a reset: there is no other word for it on a bare socket
             Err(problem) => self.reporter.refused(&self.to, Way::Forward, problem),

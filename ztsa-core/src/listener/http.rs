@@ -20,6 +20,7 @@ use super::dial::{self, Dial, PATIENCE};
 use super::event::Way;
 use super::intake::Intake;
 use super::local::{self, Local};
+use crate::tunnel::Early;
 
 mod head;
 mod plain;
@@ -79,7 +80,7 @@ async fn connect<D: Dial>(
         refuse(local, &Reply::password()).await;
         return;
     }
-    let opened = dial::open(&desk.dial, &head.to, Way::HttpConnect, PATIENCE).await;
+    let opened = dial::open(&desk.dial, &head.to, Way::HttpConnect, PATIENCE, &mut Early::none()).await;
     drop(turn);
     match opened {
         Ok(tunnel) => {

@@ -20,6 +20,7 @@ use super::local::{self, Local};
 use super::serving::{Guest, Serving};
 use super::socks5::SocksError;
 use super::{socks4, socks5};
+use crate::tunnel::Early;
 
 /// A local port through which every app is reached by its name.
 ///
@@ -110,7 +111,7 @@ impl<D: Dial> Desk<D> {
             return local.dismiss().await;
         };
         let to = asked.to.clone();
-        let opened = dial::open(&self.dial, &to, Way::Socks5, PATIENCE).await;
+        let opened = dial::open(&self.dial, &to, Way::Socks5, PATIENCE, &mut Early::none()).await;
         drop(turn);
         match opened {
             Ok(tunnel) => {
@@ -137,7 +138,7 @@ impl<D: Dial> Desk<D> {
             return local.dismiss().await;
         };
         let to = asked.to.clone();
-        let opened = dial::open(&self.dial, &to, Way::Socks4, PATIENCE).await;
+        let opened = dial::open(&self.dial, &to, Way::Socks4, PATIENCE, &mut Early::none()).await;
         drop(turn);
         match opened {
             Ok(tunnel) => {

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ztsa_net::relay::End;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use ztsa_net::relay::{End, Meter as _};
 use ztsa_proto::capsule::Notice;
 use ztsa_proto::name::Destination;
 use ztsa_proto::problem::Problem;
 
 use super::dial::{self, Dial, Opened};
 use super::event::{Reporter, Way};
+use crate::tunnel::{Early, Settled};
 
 /// How long the local input may stay silent after the app has ended its side, before the connection counts as done.
 ///
@@ -93,17 +94,25 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    let tunnel = match dial.open(to, Way::Stdio).await {
+    let mut input = input;
+    let mut early = Early::read(&mut input);
+    let opened = dial.open(to, Way::Stdio, &mut early).await;
+    let Settled { sent, rest, failed } = early.settle();
+    let tunnel = match opened {
         Ok(tunnel) => tunnel,
         Err(problem) => {
             reporter.refused(to, Way::Stdio, problem.clone());
             return Err(StdioError::Refused(problem));
         }
     };
+    if let Some(error) = failed {
+        return Err(StdioError::Local(error));
+    }
     let mut open = reporter.opened(to.clone(), Way::Stdio);
     let traffic = open.traffic.clone();
+    traffic.sent(sent as u64);
     let app_ended = AtomicBool::new(false);
-    let mut reader = Input { reader: input, app_ended: &app_ended, idle: None };
+    let mut reader = Input { reader: rest.as_ref().chain(input), app_ended: &app_ended, idle: None };
     let mut writer = Output { writer: &mut output, app_ended: &app_ended };
     let mut notify = |notice: &Notice| open.notice(notice);
     let end = tunnel.carry(&mut reader, &mut writer, &mut notify, &*traffic).await;

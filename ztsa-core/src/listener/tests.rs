@@ -16,6 +16,7 @@ use ztsa_proto::problem::{self, Problem};
 
 use super::dial::{Dial, Opened};
 use super::event::{Event, Events, Way};
+use crate::tunnel::Early;
 
 /// Reaches apps by plain TCP, or refuses them as it was told.
 #[derive(Clone, Default)]
@@ -99,7 +100,7 @@ impl Plain {
 impl Dial for Plain {
     type Opened = Tcp;
 
-    async fn open(&self, to: &Destination, _way: Way) -> Result<Tcp, Arc<Problem>> {
+    async fn open(&self, to: &Destination, _way: Way, _early: &mut Early<'_>) -> Result<Tcp, Arc<Problem>> {
         self.0.tries.fetch_add(1, Ordering::SeqCst);
         self.0.asked.lock().unwrap().push(to.to_string());
         let known = self.0.apps.lock().unwrap().get(&to.host.to_string()).copied();

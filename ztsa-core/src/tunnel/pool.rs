@@ -1,11 +1,13 @@
 //! The warm connections of a client.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::{Response, StatusCode};
 use rustls::ClientConfig;
 use ztsa_net::task::Scope;
@@ -14,7 +16,7 @@ use ztsa_net::tunnel::{Framing, TunnelRecv, TunnelSend};
 use ztsa_proto::name::Destination;
 
 use super::connection::{self, Connection};
-use super::{Held, OpenError, OpenOptions, Tunnel, request};
+use super::{Early, Held, OpenError, OpenOptions, Tunnel, request};
 use crate::config::Config;
 use crate::token::{SessionToken, Tokens};
 
@@ -66,11 +68,28 @@ impl Pool {
     /// # Cancel safety
     /// Cancel-safe: a tunnel that was being opened is reset.
     pub async fn open(&self, to: &Destination, options: &OpenOptions) -> Result<Tunnel, OpenError> {
+        self.open_early(to, options, &mut Early::none()).await
+    }
+
+    /// Opens a tunnel as [`Pool::open`] does and sends the first bytes along: the app has them when it is open.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a refusal carries the gateway's problem document, and the app has got nothing.
+    /// [`OpenError::Lost`] with [`Early::at_risk`]: whether the app has got the bytes is not known.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a tunnel that was being opened is reset.
+    pub async fn open_early(
+        &self,
+        to: &Destination,
+        options: &OpenOptions,
+        early: &mut Early<'_>,
+    ) -> Result<Tunnel, OpenError> {
         let mut last = None;
         // one lost connection, one nonce, one renewed session: each may happen once on the way
         for _ in 0..4 {
             let connection = self.connection().await?;
-            match self.attempt(&connection, to, options).await {
+            match self.attempt(&connection, to, options, early).await {
                 Ok(tunnel) => return Ok(tunnel),
                 Err((Some(Next::OtherConnection), error)) => {
                     connection.retire();
@@ -104,6 +123,7 @@ impl Pool {
         connection: &Connection,
         to: &Destination,
         options: &OpenOptions,
+        early: &mut Early<'_>,
     ) -> Result<Tunnel, (Option<Next>, OpenError)> {
         let session = self.0.tokens.session().await.map_err(|error| (None, error.into()))?;
         let url = request::url(&self.0.config.gateway, to);
@@ -115,21 +135,25 @@ impl Pool {
             .map_err(|error| (None, OpenError::Sign(error.to_string())))?;
         let ask = request::build(&url, &session.token, &proof, options).map_err(|error| (None, error))?;
         let held = Held::new(&connection.held);
-        let (response, send) = exchange(connection.sender.clone(), ask).await.map_err(|error| lost(&error))?;
+        let (response, send) =
+            exchange(connection.sender.clone(), ask, early).await.map_err(|error| lost(&error, early))?;
         if let Some(nonce) = response.headers().get("dpop-nonce").and_then(|nonce| nonce.to_str().ok()) {
             self.0.tokens.store_nonce(&url, nonce);
         }
         if request::is_tunnel(&response) {
             let (head, body) = response.into_parts();
             return Ok(Tunnel {
-                send: TunnelSend::new(send, Framing::Capsules),
+                send,
                 recv: TunnelRecv::new(body, Framing::Capsules),
                 id: request::tunnel_id(&head.headers),
                 to: to.clone(),
                 held,
             });
         }
-        Err(self.refusal(response, &session).await)
+        let refusal = self.refusal(response, &session).await;
+        // dropped only now: that resets what was sent early
+        drop(send);
+        Err(refusal)
     }
 
     /// Reads why there is no tunnel, and whether asking again can help.
@@ -174,13 +198,24 @@ impl Pool {
     }
 }
 
+/// Asks, and sends the first bytes until the answer is there.
 async fn exchange(
     sender: SendRequest<Bytes>,
     ask: http::Request<()>,
-) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
+    early: &mut Early<'_>,
+) -> Result<(Response<RecvStream>, TunnelSend), h2::Error> {
+    early.rewind();
     let mut sender = sender.ready().await?;
-    let (response, send) = sender.send_request(ask, false)?;
-    Ok((response.await?, send))
+    let (mut response, send) = sender.send_request(ask, false)?;
+    let mut send = TunnelSend::new(send, Framing::Capsules);
+    let answer = poll_fn(|context| {
+        let answer = Pin::new(&mut response).poll(context);
+        if answer.is_pending() {
+            early.poll_send(&mut send, context);
+        }
+        answer
+    });
+    Ok((answer.await?, send))
 }
 
 fn challenge(response: &Response<RecvStream>) -> String {
@@ -189,8 +224,13 @@ fn challenge(response: &Response<RecvStream>) -> String {
 }
 
 /// Sorts a failure: a request that the gateway has not processed may go to another connection (RFC 9113 8.7); a
-/// connection that died under it likewise, since an unanswered CONNECT has moved no bytes.
-fn lost(error: &h2::Error) -> (Option<Next>, OpenError) {
-    let unprocessed = error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away() || error.is_io();
-    (unprocessed.then_some(Next::OtherConnection), OpenError::Lost(error.to_string()))
+/// connection that died under it likewise, unless first bytes went along: they may have reached the app.
+fn lost(error: &h2::Error, early: &mut Early<'_>) -> (Option<Next>, OpenError) {
+    let drained = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    let unprocessed = drained || error.reason() == Some(Reason::REFUSED_STREAM);
+    if !unprocessed {
+        early.lost();
+    }
+    let again = unprocessed || ((error.is_io() || error.is_go_away()) && !early.at_risk());
+    (again.then_some(Next::OtherConnection), OpenError::Lost(error.to_string()))
 }

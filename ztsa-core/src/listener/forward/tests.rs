@@ -121,7 +121,7 @@ async fn a_gateway_that_is_away_is_waited_for() {
     let dial = Plain::default().without("echo", "gateway.unavailable");
     let to = "echo:1".parse().unwrap();
     let before = tokio::time::Instant::now();
-    let refused = dial::open(&dial, &to, Way::Forward, PATIENCE).await.err().unwrap();
+    let refused = dial::open(&dial, &to, Way::Forward, PATIENCE, &mut Early::none()).await.err().unwrap();
     assert_eq!(refused.code, "gateway.unavailable");
     let waited = before.elapsed();
     assert!(waited > Duration::from_secs(12) && waited <= PATIENCE, "{waited:?}");
@@ -132,7 +132,8 @@ async fn a_gateway_that_is_away_is_waited_for() {
         tokio::time::sleep(Duration::from_secs(4)).await;
         dial.set("echo", Ok(app));
     };
-    let (opened, ()) = tokio::join!(dial::open(&dial, &to, Way::Forward, PATIENCE), back);
+    let mut early = Early::none();
+    let (opened, ()) = tokio::join!(dial::open(&dial, &to, Way::Forward, PATIENCE, &mut early), back);
     assert!(opened.is_ok());
 }
 
@@ -141,7 +142,10 @@ async fn a_denial_is_told_at_once() {
     for code in ["policy.no_match", "auth.required", "app.unknown", "app.refused", "gateway.limit", "session.revoked"] {
         let dial = Plain::default().without("echo", code);
         let before = tokio::time::Instant::now();
-        let refused = dial::open(&dial, &"echo:1".parse().unwrap(), Way::Forward, PATIENCE).await.err().unwrap();
+        let refused = dial::open(&dial, &"echo:1".parse().unwrap(), Way::Forward, PATIENCE, &mut Early::none())
+            .await
+            .err()
+            .unwrap();
         assert_eq!((refused.code.as_str(), dial.tries()), (code, 1));
         assert_eq!(before.elapsed(), Duration::ZERO);
     }

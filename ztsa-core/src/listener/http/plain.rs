@@ -25,6 +25,7 @@ use crate::listener::guard::{self, Provenance};
 use crate::listener::intake::Intake;
 use crate::listener::local::Local;
 use crate::listener::pac;
+use crate::tunnel::Early;
 
 /// An answer: what the port says itself, or what the app sends.
 type Answer = Response<Either<Full<Bytes>, Relayed>>;
@@ -99,7 +100,7 @@ impl<D: Dial> Desk<D> {
         if let Ok(apps) = self.dial.apps().await {
             speaks_http(&apps, &to.host)?;
         }
-        let tunnel = match dial::open(&self.dial, &to, Way::Http, PATIENCE).await {
+        let tunnel = match dial::open(&self.dial, &to, Way::Http, PATIENCE, &mut Early::none()).await {
             Ok(tunnel) => tunnel,
             Err(problem) => {
                 self.reporter.refused(&to, Way::Http, problem.clone());
