@@ -13,6 +13,7 @@ mod local;
 mod patience;
 mod paused;
 mod policy;
+mod posture;
 mod restart;
 mod revoke;
 mod risk;

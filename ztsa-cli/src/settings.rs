@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ztsa_core::config::{Config, ConfigError, StoreChoice, TpmChoice, Workload};
+use ztsa_core::config::{ClientCertificate, Config, ConfigError, StoreChoice, TpmChoice, Workload};
 use ztsa_core::listener::listen::Listen;
 use ztsa_proto::name::AppName;
 
@@ -98,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) proxy_listen: Option<Sourced<Listen>>,
     /// Local ports by app.
     pub(crate) forwards: BTreeMap<AppName, u16>,
+    /// The client certificate to show to gateways that ask for one.
+    pub(crate) certificate: Option<ClientCertificate>,
     /// The profiles that config.toml describes.
     pub(crate) profiles: BTreeSet<String>,
     /// When to use colour.
@@ -227,6 +229,11 @@ impl Settings {
             gateway,
             roots,
             store,
+            certificate: entry.certificate.map(|chain| {
+                let chain = config_dir.value.join(chain);
+                let key = entry.certificate_key.map_or_else(|| chain.clone(), |key| config_dir.value.join(key));
+                ClientCertificate { chain, key }
+            }),
             tpm,
             workload,
             config_dir,
@@ -277,6 +284,7 @@ impl Settings {
             .map_err(|source| SettingsError::Value { from: gateway.source.clone(), source })?;
         config.state = Some(self.state_dir.value.clone());
         config.store = self.store.value;
+        config.certificate.clone_from(&self.certificate);
         config.tpm = self.tpm.value.clone();
         config.workload = self.workload.as_ref().map(|job| job.value.clone());
         config.profile.clone_from(&self.profile.value);

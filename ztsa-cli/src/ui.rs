@@ -37,6 +37,12 @@ pub(crate) struct Style {
 }
 
 impl Style {
+    /// Without colour.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self { color: false }
+    }
+
     /// Chooses for a stream.
     fn choose(when: Color, terminal: bool, environment: &Environment) -> Self {
         let plain = environment.has(env::NO_COLOR) || environment.text(env::TERM) == Some("dumb");

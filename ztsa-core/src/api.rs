@@ -16,7 +16,7 @@ use ztsa_proto::{
     grant::{GrantRequest, GrantResponse, TicketRequest, TicketResponse},
     metadata::ResourceMetadata,
     name::AppName,
-    posture::{MEDIA_TYPE, Report, sign},
+    posture::{MEDIA_TYPE, Report, Wanted, certificate::About},
     problem::Problem,
     session::SessionInfo,
     why::WhyResponse,
@@ -24,9 +24,8 @@ use ztsa_proto::{
 
 pub use self::{error::ApiError, events::Events};
 use crate::{
-    apart,
     http::{Body, HttpError, Request, Response},
-    posture,
+    posture::attest,
     token::{SessionToken, Tokens},
 };
 
@@ -109,7 +108,7 @@ impl Api {
         self.call(Method::GET, |metadata| metadata.ztsa.session_endpoint.clone(), Body::None).await
     }
 
-    /// Collects the posture checks that the gateway asks for.
+    /// Collects the posture checks that the gateway asks for, as they would be reported.
     ///
     /// # Errors
     /// The gateway's metadata cannot be had.
@@ -118,11 +117,25 @@ impl Api {
     /// Cancel-safe.
     pub async fn posture(&self) -> Result<Report, ApiError> {
         let metadata = self.tokens.metadata().await?;
-        let name = &self.tokens.config().name;
-        Ok(posture::collect_within(&metadata.ztsa.posture, name, self.tokens.now()).await)
+        let mut report = self.tokens.collect(&metadata).await;
+        let about = About { aud: metadata.resource.clone(), sub: self.tokens.device(), nonce: String::new() };
+        attest(&mut report, self.tokens.config().certificate.as_ref(), Some(&about));
+        report.evidence.clear();
+        Ok(report)
     }
 
-    /// Collects, signs and sends a posture report.
+    /// Lists what the gateway asks about this device.
+    ///
+    /// # Errors
+    /// The gateway's metadata cannot be had.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn posture_wanted(&self) -> Result<Vec<Wanted>, ApiError> {
+        Ok(self.tokens.metadata().await?.ztsa.posture.clone())
+    }
+
+    /// Collects, signs and sends a posture report: whole the first time, then what is new.
     ///
     /// # Errors
     /// See [`ApiError`].
@@ -131,14 +144,37 @@ impl Api {
     /// Dropping the future may leave a report that was received.
     pub async fn report_posture(&self) -> Result<(), ApiError> {
         let metadata = self.tokens.metadata().await?;
+        let report = self.tokens.news(self.tokens.collect(&metadata).await);
+        self.tell_posture(&metadata, &report).await
+    }
+
+    /// Sends a posture report when something is new, or nothing was heard of this device for five minutes.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a report that was received.
+    pub async fn report_news(&self) -> Result<(), ApiError> {
+        let metadata = self.tokens.metadata().await?;
+        if metadata.ztsa.posture.is_empty() {
+            return Ok(());
+        }
+        let report = self.tokens.news(self.tokens.collect(&metadata).await);
+        if self.tokens.is_due(&report) { self.tell_posture(&metadata, &report).await } else { Ok(()) }
+    }
+
+    async fn tell_posture(&self, metadata: &ResourceMetadata, report: &Report) -> Result<(), ApiError> {
         let url = metadata.ztsa.posture_endpoint.as_str();
-        let report = self.posture().await?;
-        let nonce = self.tokens.http().nonce(url);
-        let (resource, now) = (metadata.resource.clone(), self.tokens.now());
-        let signed =
-            apart::sign(&*self.tokens.key(), move |key| sign(key, &report, &resource, nonce.as_deref(), now)).await;
+        let signed = self.tokens.sign_report(report, metadata, url).await;
         let signed = signed.map_err(HttpError::Sign).map_err(ApiError::Http)?;
-        self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed)).await.map(|_| ())
+        let response = self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed)).await?;
+        match response.json::<SessionInfo>() {
+            Ok(info) => self.tokens.reported(report, &info),
+            // without its answer there is no knowing what it kept
+            Err(_) => self.tokens.forget_reported(),
+        }
+        Ok(())
     }
 
     /// Opens the stream of events of this session.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ztsa_proto::app::{AppInfo, AppList};
 use ztsa_proto::grant::{GrantRequest, GrantResponse, TicketRequest, TicketResponse};
 use ztsa_proto::name::{AppName, Destination, HostName};
-use ztsa_proto::posture::Report;
+use ztsa_proto::posture::{Report, Wanted};
 use ztsa_proto::problem;
 use ztsa_proto::session::SessionInfo;
 use ztsa_proto::time::UnixTime;
@@ -301,6 +301,17 @@ impl Client {
     /// Cancel-safe.
     pub async fn posture(&self) -> Result<Report, ApiError> {
         self.inner.api.posture().await
+    }
+
+    /// Lists what the gateway asks about this device.
+    ///
+    /// # Errors
+    /// The gateway's metadata cannot be had.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn posture_wanted(&self) -> Result<Vec<Wanted>, ApiError> {
+        self.inner.api.posture_wanted().await
     }
 
     /// Finds out where a name leads: `APP` and a host of an app at the app's own port, `HOST:PORT` as it stands.

@@ -39,13 +39,25 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What this client calls itself in posture reports and in `User-Agent`.
     pub name: String,
+    /// The client certificate to show to a gateway that asks for one.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// Names a client certificate and its private key, both PEM files; it is shown in posture reports, never in TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, then those that lead to its authority.
+    pub chain: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
 }
 
 impl Config {
     /// Makes a configuration for a gateway, given as `gw.example.com` or `https://gw.example.com`.
     ///
     /// # Defaults
-    /// Mozilla's roots, no state directory, store `Auto`, the machine's TPM, profile `default`, system proxy, system clock.
+    /// Mozilla's roots, no state directory, store `Auto`, the machine's TPM, profile `default`, system proxy, system clock,
+    /// no client certificate.
     ///
     /// # Errors
     /// Says what is wrong with the URL and what is wanted.
@@ -62,6 +74,7 @@ impl Config {
             clock: Clock::system(),
             timeouts: Timeouts::default(),
             name: "ztsa".to_owned(),
+            certificate: None,
         })
     }
 

@@ -13,6 +13,7 @@ mod lock;
 mod offer;
 mod record;
 mod refresh;
+mod report;
 mod sign_in;
 
 use std::{
@@ -51,6 +52,7 @@ use crate::{
     config::Config,
     device::{DeviceKey, Hardware},
     http::Http,
+    posture::Ledger,
     store::{Record, Store},
     tpm::Tpm,
 };
@@ -89,6 +91,7 @@ struct Inner {
     current: StdMutex<Current>,
     renewing: Arc<Mutex<()>>,
     metadata: Mutex<Option<(Arc<ResourceMetadata>, Instant)>>,
+    ledger: StdMutex<Ledger>,
     scope: Scope,
 }
 
@@ -132,6 +135,7 @@ impl Tokens {
             current: StdMutex::default(),
             renewing: Arc::default(),
             metadata: Mutex::default(),
+            ledger: StdMutex::default(),
             scope: Scope::new(),
         };
         Ok(Self { inner: Arc::new(inner) })

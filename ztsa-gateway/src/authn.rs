@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use ztsa_proto::dpop::{self, Expected, Proof};
 use ztsa_proto::name::{DeviceId, SessionId, UserId};
-use ztsa_proto::posture::Report;
+use ztsa_proto::posture::Accepted;
 use ztsa_proto::problem::Problem;
 use ztsa_proto::secret::Secret;
 use ztsa_proto::time::UnixTime;
@@ -98,7 +98,7 @@ pub struct Exchanged {
     /// Whether a session that was there was renewed.
     pub renewed: bool,
     /// The posture report that came along, checked.
-    pub posture: Option<Report>,
+    pub posture: Option<Accepted>,
 }
 
 /// Checks who is asking.
@@ -200,7 +200,7 @@ impl Authn {
     ///
     /// # Errors
     /// [`AuthnError::Posture`] when it is not this device's, not for this gateway, old, replayed or malformed.
-    pub fn posture(&self, jws: &str, session: &Session, now: UnixTime) -> Result<Report, AuthnError> {
+    pub fn posture(&self, jws: &str, session: &Session, now: UnixTime) -> Result<Accepted, AuthnError> {
         self.report(jws, &session.device, now)
     }
 

@@ -4,6 +4,7 @@ pub mod duration;
 mod error;
 mod file;
 mod issuer;
+mod posture;
 mod rule;
 pub mod signals;
 mod workload;
@@ -19,6 +20,7 @@ use ztsa_proto::name::{AppName, HostName};
 
 pub use error::ConfigError;
 pub use issuer::{Issuer, Tokens};
+pub use posture::Posture;
 pub use workload::{Workload, WorkloadKeys};
 
 /// Holds everything that `gateway.toml` says, checked, with relative paths resolved against the file's directory.
@@ -51,6 +53,8 @@ pub struct Config {
     pub admin: Admin,
     /// The metrics listener, when one is wanted.
     pub metrics: Option<Metrics>,
+    /// What is asked of devices.
+    pub posture: Posture,
     /// The apps, in the order of the file.
     pub apps: Vec<Arc<App>>,
     /// How long sessions live.

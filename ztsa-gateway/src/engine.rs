@@ -96,7 +96,7 @@ impl Engine {
         let Parts { config, store, audit, posture, clock } = parts;
         let now = clock.now();
         let seen = policy::fingerprint(&config.policy.dir)?;
-        let policies = Policies::load(&config.policy.dir, &config.apps)?;
+        let policies = Policies::load(&config.policy.dir, &config.apps, posture.catalogue())?;
         record::loaded(&audit, now, &policies);
         let reporter = (audit.clone(), clock.clone());
         let leases = Leases::new(config.limits, move |closed| record::closed(&reporter.0, reporter.1.now(), &closed));

@@ -19,7 +19,7 @@ use crate::lease::Selector;
 use crate::listen;
 use crate::metrics::{self, Counts};
 use crate::policy::PolicyError;
-use crate::posture::Posture;
+use crate::posture::{AuthorityError, Posture};
 use crate::serve::Server;
 use crate::signals::{Signals, SignalsError};
 use crate::store::{Store, StoreError};
@@ -53,6 +53,9 @@ pub enum GatewayError {
     /// A table of `[signals]` cannot be used.
     #[error(transparent)]
     Signals(#[from] SignalsError),
+    /// A file of certificate authorities cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// The administrator's socket cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -101,7 +104,7 @@ impl Gateway {
             config: Arc::clone(&config),
             store: store.clone(),
             audit: audit.clone(),
-            posture: Arc::new(Posture::default()),
+            posture: Arc::new(Posture::new(&config)?),
             clock: clock.clone(),
         })?;
         let signals = Signals::new(&config, &engine)?;

@@ -1,15 +1,15 @@
 //! What the gateway says of itself to anyone: RFC 9728 protected resource metadata.
 
 use ztsa_proto::metadata::{IssuerInfo, PATH, ResourceMetadata, VERSION, WorkloadInfo, Ztsa};
-use ztsa_proto::posture;
+use ztsa_proto::posture::Wanted;
 
 use crate::config::Config;
 
 /// The template of a tunnel's path (the default of draft-ietf-httpbis-connect-tcp).
 const TUNNEL: &str = "/.well-known/masque/tcp/{target_host}/{target_port}/";
 
-/// Makes the document from the configuration.
-pub fn document(config: &Config) -> ResourceMetadata {
+/// Makes the document from the configuration, and from what policies want to know of devices.
+pub fn document(config: &Config, posture: Vec<Wanted>) -> ResourceMetadata {
     let resource = config.resource();
     let at = |path: &str| format!("{resource}{path}");
     let issuers = config.issuers.iter().map(|issuer| IssuerInfo {
@@ -48,7 +48,7 @@ pub fn document(config: &Config) -> ResourceMetadata {
             events_endpoint: at("/ztsa/v1/events"),
             tunnel_template: at(TUNNEL),
             issuers: issuers.collect(),
-            posture: posture::KNOWN.iter().map(|id| (*id).to_owned()).collect(),
+            posture,
             workload,
         },
         resource,
@@ -64,7 +64,7 @@ pub fn url(resource: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{Config, ResourceMetadata, document, url};
+    use super::{Config, ResourceMetadata, Wanted, document, url};
 
     #[test]
     fn a_client_accepts_the_document() {
@@ -74,7 +74,7 @@ mod tests {
             [[workload]]\nname = \"c\"\nissuer = \"https://c.example\"\nmatch = { sub = \"1\" }\n\
             [[workload]]\nname = \"d\"\nissuer = \"https://c.example\"\nmatch = { sub = \"2\" }\n";
         let config = Config::parse(text, Path::new("/")).unwrap();
-        let made = document(&config);
+        let made = document(&config, vec![Wanted::from("disk.root")]);
         let read = ResourceMetadata::from_json(&serde_json::to_vec(&made).unwrap(), &config.public_url).unwrap();
         assert_eq!(read, made);
         assert_eq!(read.resource, "https://gw.example.com:8443");

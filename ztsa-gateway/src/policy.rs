@@ -21,7 +21,7 @@ pub mod schema;
 mod slice;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use ztsa_proto::time::UnixTime;
 
 use crate::authn::Identity;
 use crate::config::App;
-use crate::posture::Facts;
+use crate::posture::{Catalogue, Facts};
 use crate::risk::Scores;
 
 pub use annotation::OnChange;
@@ -100,16 +100,16 @@ impl Policies {
     ///
     /// # Errors
     /// The directory cannot be read, or a file has mistakes: each with file, line, column, cause and a hint.
-    pub fn load(dir: &Path, apps: &[Arc<App>]) -> Result<Self, PolicyError> {
-        Self::compile(&source::read(dir)?, apps)
+    pub fn load(dir: &Path, apps: &[Arc<App>], catalogue: &Arc<Catalogue>) -> Result<Self, PolicyError> {
+        Self::compile(&source::read(dir)?, apps, catalogue)
     }
 
     /// Validates and compiles policies that are already in memory.
     ///
     /// # Errors
     /// As for [`Policies::load`].
-    pub fn compile(sources: &[Source], apps: &[Arc<App>]) -> Result<Self, PolicyError> {
-        let vocabulary = schema::Vocabulary::new().map_err(PolicyError::Schema)?;
+    pub fn compile(sources: &[Source], apps: &[Arc<App>], catalogue: &Arc<Catalogue>) -> Result<Self, PolicyError> {
+        let vocabulary = schema::Vocabulary::new(catalogue).map_err(PolicyError::Schema)?;
         let (rules, warnings) = source::parse(sources, &vocabulary, apps)?;
         let mut slices = HashMap::with_capacity(apps.len());
         for app in apps {
@@ -121,6 +121,22 @@ impl Policies {
     /// Counts the policies.
     pub fn len(&self) -> usize {
         self.rules
+    }
+
+    /// Lists the posture checks that policies name, monitored ones too.
+    pub fn facts(&self) -> BTreeSet<&str> {
+        self.slices.values().flat_map(|slice| &slice.rules).flat_map(|rule| &rule.facts).map(String::as_str).collect()
+    }
+
+    /// Lists the posture checks that the policies of an app name.
+    pub fn facts_of(&self, app: &AppName) -> BTreeSet<&str> {
+        let rules = self.slices.get(app).into_iter().flat_map(|slice| &slice.rules);
+        rules.flat_map(|rule| &rule.facts).map(String::as_str).collect()
+    }
+
+    /// Lists what can be known of a device, as these policies see it.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.vocabulary.catalogue
     }
 
     /// Says whether there is no policy at all, so that everything is denied.

@@ -1,35 +1,32 @@
 //! Judges what a device says about itself: which facts hold, which do not, and which nobody knows.
 
+mod catalogue;
+mod certificate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::Value;
 use ztsa_proto::name::DeviceId;
-use ztsa_proto::posture::{Check, KNOWN as REPORTED, Reason, Report, State};
+use ztsa_proto::posture::certificate::About;
+use ztsa_proto::posture::{Accepted, Assurance, Check, Reason, State};
 use ztsa_proto::time::UnixTime;
+
+use crate::config::Config;
+
+pub use catalogue::Catalogue;
+pub use certificate::AuthorityError;
 
 /// Whether device management or endpoint protection calls the device compliant: told by them alone, never by the device.
 pub const COMPLIANT: &str = "device.compliant";
-
-/// The facts that policies know: what devices report, and [`COMPLIANT`].
-pub const KNOWN: [&str; REPORTED.len() + 1] = known();
-
-#[expect(clippy::indexing_slicing, reason = "counted at compile time")]
-const fn known() -> [&'static str; REPORTED.len() + 1] {
-    let mut all = [COMPLIANT; REPORTED.len() + 1];
-    let mut place = 0;
-    while place < REPORTED.len() {
-        all[place] = REPORTED[place];
-        place += 1;
-    }
-    all
-}
 
 /// The longest that a fact is believed, whatever the report says of itself.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The most devices whose last report is remembered; the oldest go first.
 const MOST_DEVICES: usize = 100_000;
+/// The most checks that are remembered of one device: those of a whole report, and what partial ones may add.
+const MOST_CHECKS: usize = 128;
 
 /// Says what is known about one fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,22 +44,42 @@ pub struct Fact {
 /// Holds every known fact: those that no report gave are there as unknown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    facts: BTreeMap<&'static str, Fact>,
+    facts: BTreeMap<String, Fact>,
     received: Option<UnixTime>,
 }
 
-#[derive(Debug)]
-struct Received {
-    report: Report,
-    /// When it came: the device's own clock is not believed.
+/// Holds what a device reported: the device's own clock is not believed, so that each check has the time of its arrival.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    checks: BTreeMap<String, (Check, UnixTime)>,
     at: UnixTime,
 }
 
-/// Remembers the last report of each device.
+impl Received {
+    /// Adds what came now; only a partial report leaves what came before.
+    #[must_use]
+    pub fn with(&self, checks: Vec<Check>, partial: bool, now: UnixTime) -> Self {
+        let mut all = if partial { self.checks.clone() } else { BTreeMap::new() };
+        all.retain(|_, (_, at)| now.since(*at) <= LONGEST);
+        for check in checks {
+            all.insert(check.id.clone(), (check, now));
+        }
+        while all.len() > MOST_CHECKS {
+            let oldest = all.iter().min_by_key(|(_, (_, at))| *at).map(|(id, _)| id.clone());
+            oldest.map(|id| all.remove(&id));
+        }
+        Self { checks: all, at: now }
+    }
+}
+
+/// Remembers what each device reported.
 #[derive(Debug, Default)]
 pub struct Posture {
+    catalogue: Arc<Catalogue>,
+    authorities: certificate::Authorities,
+    audience: String,
     reports: RwLock<HashMap<DeviceId, Arc<Received>>>,
-    attested: RwLock<HashMap<DeviceId, BTreeMap<&'static str, Attested>>>,
+    attested: RwLock<HashMap<DeviceId, BTreeMap<String, Attested>>>,
 }
 
 /// Holds what somebody other than the device says about one fact of it (assurance `third_party`).
@@ -78,26 +95,39 @@ pub struct Attested {
     pub expires_at: UnixTime,
 }
 
-/// Judges a report that has just come, or the lack of one.
-pub fn judge(report: Option<&Report>, now: UnixTime) -> Facts {
-    judge_received(report.map(|report| (report, now)), now)
-}
-
-/// Judges a report that came at a time.
+/// Judges what a device reported, or the lack of it.
 ///
-/// A fact is believed for as long as its `ttl` says, counted from the report's arrival, and at most a day; then it is unknown.
-fn judge_received(received: Option<(&Report, UnixTime)>, now: UnixTime) -> Facts {
+/// A fact is believed for as long as its `ttl` says, counted from its arrival, and at most a day; then it is unknown.
+pub fn judge(catalogue: &Catalogue, received: Option<&Received>, now: UnixTime) -> Facts {
     let fact = |id: &str| {
         // the device has no say in what only others can tell
-        let (report, at) = received.filter(|_| id != COMPLIANT)?;
-        let check = report.checks.iter().find(|check| check.id == id)?;
-        let age = now.since(at);
+        let received = received.filter(|_| id != COMPLIANT)?;
+        let (check, at) = received.checks.get(if id == "os.eol" { "os.version" } else { id })?;
+        let age = now.since(*at);
         let stale = age > Duration::from_secs(check.ttl).min(LONGEST);
         let (state, reason) = if stale { (State::Unknown, Some(Reason::Timeout)) } else { (check.state, check.reason) };
-        Some(Fact { state, reason, value: check.value.as_ref().map(text), age: Some(age) })
+        let fact = Fact { state, reason, value: check.value.as_ref().map(text), age: Some(age) };
+        Some(if id == "os.eol" { end_of_life(catalogue, check, &fact, now) } else { fact })
     };
-    let facts = KNOWN.iter().map(|id| (*id, fact(id).unwrap_or_else(|| UNKNOWN.clone()))).collect();
-    Facts { facts, received: received.map(|(_, at)| at) }
+    let facts = catalogue.ids().map(|id| (id.to_owned(), fact(id).unwrap_or_else(|| UNKNOWN.clone()))).collect();
+    Facts { facts, received: received.map(|received| received.at) }
+}
+
+/// Works out from an operating system's version whether it still gets updates.
+fn end_of_life(catalogue: &Catalogue, version: &Check, fact: &Fact, now: UnixTime) -> Fact {
+    if fact.state != State::Pass {
+        return Fact { value: None, ..fact.clone() };
+    }
+    match version.value.as_ref().and_then(|value| catalogue.end_of_life(value)) {
+        Some(end) => {
+            // the day itself is still covered
+            let state = if now < end.plus(Duration::from_secs(86_400)) { State::Pass } else { State::Fail };
+            let day = end.rfc3339();
+            let day = day.split('T').next().unwrap_or_default().to_owned();
+            Fact { state, reason: None, value: Some(day), ..fact.clone() }
+        }
+        None => Fact { state: State::Unknown, reason: Some(Reason::Unsupported), value: None, ..fact.clone() },
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -123,8 +153,8 @@ impl Facts {
     }
 
     /// Goes through all facts, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Fact)> {
-        self.facts.iter().map(|(id, fact)| (*id, fact))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fact)> {
+        self.facts.iter().map(|(id, fact)| (id.as_str(), fact))
     }
 
     /// How long ago the last report came, when one did.
@@ -134,28 +164,56 @@ impl Facts {
 }
 
 impl Posture {
-    /// Takes a device's report, which replaces its last one; says which facts held before and do not any more.
-    pub fn receive(&self, device: &DeviceId, report: Report, now: UnixTime) -> Vec<&'static str> {
-        let before = self.facts(device, now);
-        let after = judge(Some(&report), now);
+    /// Prepares for what the configuration asks of devices.
+    ///
+    /// # Errors
+    /// A file of authorities cannot be used.
+    pub fn new(config: &Config) -> Result<Self, AuthorityError> {
+        Ok(Self {
+            catalogue: Arc::new(Catalogue::of(&config.posture)),
+            authorities: certificate::Authorities::read(&config.posture.authorities)?,
+            audience: config.resource(),
+            reports: RwLock::default(),
+            attested: RwLock::default(),
+        })
+    }
+
+    /// Lists what can be known of a device.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    /// Takes a device's report, which replaces its last one or adds to it; says which facts held before and do not any more.
+    ///
+    /// # Security
+    /// Whatever a device claims, it is its own word: only a certificate's proof, checked here, is more.
+    pub fn receive(&self, device: &DeviceId, accepted: Accepted, now: UnixTime) -> Vec<String> {
+        let Accepted { mut report, nonce, .. } = accepted;
+        report.checks.iter_mut().for_each(|check| check.assurance = Assurance::SelfReported);
+        let about = nonce.map(|nonce| About { aud: self.audience.clone(), sub: device.clone(), nonce });
+        self.authorities.settle(&mut report, about.as_ref(), now);
         let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
-        if reports.len() >= MOST_DEVICES && !reports.contains_key(device) {
+        let last = reports.get(device).cloned();
+        let received = last.as_deref().unwrap_or(&Received::default()).with(report.checks, report.partial, now);
+        let before = judge(&self.catalogue, last.as_deref(), now);
+        let after = judge(&self.catalogue, Some(&received), now);
+        if reports.len() >= MOST_DEVICES && last.is_none() {
             let oldest = reports.iter().min_by_key(|(_, received)| received.at).map(|(device, _)| device.clone());
             oldest.map(|device| reports.remove(&device));
         }
-        reports.insert(device.clone(), Arc::new(Received { report, at: now }));
-        KNOWN.into_iter().filter(|id| before.fact(id).holds() && !after.fact(id).holds()).collect()
+        reports.insert(device.clone(), Arc::new(received));
+        let worse = |id: &&str| before.fact(id).holds() && !after.fact(id).holds();
+        self.catalogue.ids().filter(worse).map(str::to_owned).collect()
     }
 
     /// Gives the facts about a device now.
     pub fn facts(&self, device: &DeviceId, now: UnixTime) -> Facts {
-        let received = self.last(device);
-        let mut facts = judge_received(received.as_ref().map(|received| (&received.report, received.at)), now);
+        let mut facts = judge(&self.catalogue, self.last(device).as_deref(), now);
         let attested = self.attested.read().unwrap_or_else(PoisonError::into_inner);
         for (id, told) in attested.get(device).into_iter().flatten().filter(|(_, told)| told.expires_at > now) {
             let age = Some(now.since(told.at));
             let fact = Fact { state: told.state, reason: None, value: Some(told.source.clone()), age };
-            facts.facts.insert(id, fact);
+            facts.facts.insert(id.clone(), fact);
         }
         facts
     }
@@ -164,24 +222,24 @@ impl Posture {
     ///
     /// Says whether it was taken: an id that nobody knows is not, and nothing is taken for more than 100,000 devices.
     pub fn attest(&self, device: &DeviceId, id: &str, told: Attested) -> bool {
-        let Some(id) = KNOWN.into_iter().find(|known| *known == id) else { return false };
+        let Some(id) = self.catalogue.id(id) else { return false };
         let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
         if attested.len() >= MOST_DEVICES && !attested.contains_key(device) {
             return false;
         }
-        attested.entry(device.clone()).or_default().insert(id, told);
+        attested.entry(device.clone()).or_default().insert(id.to_owned(), told);
         true
     }
 
     /// Forgets what others said that has run out, and gives the devices and facts concerned.
-    pub fn expire(&self, now: UnixTime) -> Vec<(DeviceId, &'static str)> {
+    pub fn expire(&self, now: UnixTime) -> Vec<(DeviceId, String)> {
         let mut over = Vec::new();
         let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
         for (device, facts) in attested.iter_mut() {
             facts.retain(|id, told| {
                 let lasts = told.expires_at > now;
                 if !lasts {
-                    over.push((device.clone(), *id));
+                    over.push((device.clone(), id.clone()));
                 }
                 lasts
             });
@@ -192,7 +250,8 @@ impl Posture {
 
     /// Gives the checks as the device last reported them, for telling the person.
     pub fn checks(&self, device: &DeviceId) -> Vec<Check> {
-        self.last(device).map(|received| received.report.checks.clone()).unwrap_or_default()
+        let last = self.last(device);
+        last.iter().flat_map(|received| received.checks.values()).map(|(check, _)| check.clone()).collect()
     }
 
     fn last(&self, device: &DeviceId) -> Option<Arc<Received>> {

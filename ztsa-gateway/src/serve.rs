@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use ztsa_net::clock::Clock;
 use ztsa_net::relay::{End, Meter};
@@ -44,7 +43,6 @@ struct Parts {
     config: Arc<Config>,
     /// The gateway's name in Proxy-Status: its host.
     name: String,
-    metadata: Bytes,
 }
 
 /// A connection that has passed the TLS handshake.
@@ -62,8 +60,7 @@ impl Server {
     pub fn new(engine: Engine, authn: Arc<Authn>, signals: &Signals, clock: Clock) -> Self {
         let config = Arc::clone(engine.config());
         let name = config.public_url.host_str().unwrap_or("ztsa").to_owned();
-        let metadata = serde_json::to_vec(&crate::metadata::document(&config)).unwrap_or_default().into();
-        let parts = Arc::new(Parts { engine, authn, clock, config, name, metadata });
+        let parts = Arc::new(Parts { engine, authn, clock, config, name });
         let router = signals.router().merge(api::router(Arc::clone(&parts)));
         Self { parts, router }
     }

@@ -146,6 +146,9 @@ pub struct AppInfo {
     pub tags: Vec<String>,
     /// Whether the person could open it now.
     pub access: Access,
+    /// The posture checks that its policies look at.
+    #[serde(default, deserialize_with = "crate::text::clean_list", skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
 }
 
 /// Says whether the person could open an app now, and if not, why.

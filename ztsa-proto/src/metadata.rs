@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::posture::Wanted;
 use crate::text::printable;
 
 /// Describes the gateway as a protected resource; unknown members are ignored.
@@ -54,9 +55,9 @@ pub struct Ztsa {
     pub tunnel_template: String,
     /// How to sign in at each issuer.
     pub issuers: Vec<IssuerInfo>,
-    /// The ids of the posture checks that policies use.
+    /// The posture checks that policies use.
     #[serde(default)]
-    pub posture: Vec<String>,
+    pub posture: Vec<Wanted>,
     /// Whose jobs may sign in with a token of their own, and which audience that must have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workload: Vec<WorkloadInfo>,

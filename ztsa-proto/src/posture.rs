@@ -3,14 +3,21 @@
 //! A report is evidence, not proof: whoever owns the machine can forge it. The signature says which device spoke, so
 //! that no report can be lent to another.
 
+pub mod certificate;
+mod known;
 mod signed;
+mod wanted;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::time::UnixTime;
 
+pub use known::{FAMILIES, KNOWN, Known, describe, family, known, ttl};
 pub use signed::{Accepted, Expected, MEDIA_TYPE, PostureError, TYP, check, sign};
+pub use wanted::{Paths, Product, Wanted};
 
 /// Says how a check came out; there are no defaults, and unknown is never pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -156,6 +163,12 @@ pub struct Report {
     pub client: ClientInfo,
     /// The answers, at most 64, each id once.
     pub checks: Vec<Check>,
+    /// Whether it holds only what is new: what it leaves out is as it was reported before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// What proves an answer, by check id, at most 4 of 16 KiB: for `cert.NAME` a [`certificate`] proof.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<String, String>,
 }
 
 /// Names an operating system.
@@ -186,26 +199,25 @@ pub struct ClientInfo {
     pub version: String,
 }
 
-/// Gives the name that a check has in policies, where dots cannot stand: `disk.root` is `disk_root`.
+/// Gives the name that a check has in policies, where dots cannot stand: `disk.root` is `disk_root`. A check that the
+/// configuration names keeps the dot after its family: `file.agent`.
 #[must_use]
 pub fn policy_name(id: &str) -> String {
-    id.replace('.', "_")
-}
-
-/// Gives the problem code of a failed check: `posture.disk_encryption` for every disk, else `posture.` and the id
-/// without its repeated parts, such as `posture.os_version` and `posture.patch_age`.
-#[must_use]
-pub fn problem_code(id: &str) -> String {
-    match id {
-        "os.patch_age" => "posture.patch_age".to_owned(),
-        id if id.starts_with("disk.") => "posture.disk_encryption".to_owned(),
-        id => format!("posture.{}", policy_name(id)),
+    match family(id) {
+        Some((family, name)) => format!("{family}.{}", name.replace('.', "_")),
+        None => id.replace('.', "_"),
     }
 }
 
-/// The checks that this version knows: the operating system's version, kernel and days since the last patch, and
-/// whether root, home and swap are encrypted.
-pub const KNOWN: [&str; 6] = ["os.version", "os.kernel", "os.patch_age", "disk.root", "disk.home", "disk.swap"];
+/// Gives the problem code of a failed check: that of its row, such as `posture.disk_encryption` for every disk, else
+/// `posture.` and the id.
+#[must_use]
+pub fn problem_code(id: &str) -> String {
+    match describe(id) {
+        Some(known) => known.code.to_owned(),
+        None => format!("posture.{}", policy_name(id)),
+    }
+}
 
 #[cfg(test)]
 mod tests;

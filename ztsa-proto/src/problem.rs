@@ -77,7 +77,7 @@ pub fn new(code: &str) -> Problem {
 
 /// Lists the codes that the table knows.
 pub fn codes() -> impl Iterator<Item = &'static str> {
-    table::ROWS.iter().map(|row| row.code)
+    table::rows().map(|row| row.code)
 }
 
 impl Problem {

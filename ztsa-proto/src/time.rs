@@ -31,6 +31,19 @@ impl UnixTime {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 
+    /// Gives the first second of a day in UTC; `None` when there is no such day from 1970 to 9999.
+    #[must_use]
+    pub fn from_date(year: u16, month: u8, day: u8) -> Option<Self> {
+        let (year, month, day) = (u64::from(year), u64::from(month), u64::from(day));
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 {
+            return None;
+        }
+        // a year has at least 365 days and at most 366 on the average: the day lies between
+        let first = (year - 1970) * 365;
+        let days = (first..first + 3_000).find(|days| civil(*days) == (year, month, day))?;
+        Some(Self(days * DAY))
+    }
+
     /// Writes the time as RFC 3339 in UTC, such as `2026-11-22T13:05:00Z`; times past the year 9999 print as its end.
     #[must_use]
     pub fn rfc3339(self) -> String {

@@ -1,84 +1,137 @@
-//! `ztsa posture`: everything that is said about this device, why, and how to mend it.
+//! `ztsa posture`: everything that is said about this device, why, who asks, and how to mend it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use ztsa_core::posture::{EXPLANATIONS, Explanation, collect_within};
+use ztsa_core::posture::collect_within;
 use ztsa_net::clock::Clock;
-use ztsa_proto::posture::{Check, KNOWN, Report, State};
+use ztsa_proto::posture::{Check, Report, State, Wanted, describe, known};
 
 use super::{Context, Done};
 use crate::report::Failure;
 use crate::ui::Style;
 
+/// What was seen, and who wants to know.
+struct Seen {
+    report: Report,
+    wanted: Vec<Wanted>,
+    /// The gateway, when one is known.
+    gateway: Option<String>,
+    /// The apps that need each check, as far as this person may know of them.
+    needs: BTreeMap<String, Vec<String>>,
+}
+
 pub(crate) async fn run(context: &Context) -> Result<Done, Failure> {
     let shown = context.printer.spinner("looking at this device");
-    let (report, gateway) = if context.settings.gateway.is_some() {
-        (context.client().await?.posture().await?, Some(context.settings.config()?.resource()))
+    let seen = if context.settings.gateway.is_some() {
+        let client = context.client().await?;
+        let (report, wanted) = (client.posture().await?, client.posture_wanted().await?);
+        let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        // only who has signed in may know of apps; the rest is told to everybody
+        let signed_in = client.status().await.is_ok_and(|status| status.sign_in.is_some());
+        let apps = if signed_in { client.apps().await.map(|list| list.apps).unwrap_or_default() } else { Vec::new() };
+        for app in apps {
+            app.needs.into_iter().for_each(|check| needs.entry(check).or_default().push(app.name.to_string()));
+        }
+        Seen { report, wanted, gateway: Some(context.settings.config()?.resource()), needs }
     } else {
         // Before the first login: what any gateway may ask.
-        let all: Vec<String> = KNOWN.iter().map(|id| (*id).to_owned()).collect();
-        (collect_within(&all, "ztsa", Clock::system().now()).await, None)
+        let wanted: Vec<Wanted> = known().map(Wanted::from).collect();
+        let report = collect_within(&wanted, "ztsa", Clock::system().now()).await;
+        Seen { report, wanted, gateway: None, needs: BTreeMap::new() }
     };
     drop(shown);
     if context.printer.json() {
-        context.printer.json_value(&as_json(&report, gateway.as_deref()))?;
+        context.printer.json_value(&seen.as_json())?;
     } else {
-        context.printer.data(&draw(&report, gateway.as_deref(), context.printer.out_style()))?;
+        context.printer.data(&seen.draw(context.printer.out_style()))?;
     }
     Ok(Done::Ok)
 }
 
-fn explained(id: &str) -> Option<&'static Explanation> {
-    EXPLANATIONS.iter().find(|known| known.id == id)
-}
+impl Seen {
+    fn as_json(&self) -> Value {
+        let explanations: serde_json::Map<String, Value> = self
+            .report
+            .checks
+            .iter()
+            .map(|check| {
+                let known = describe(&check.id);
+                let text = json!({
+                    "why": known.map(|known| known.why),
+                    "remedy": known.map(|known| known.remedy),
+                    "looks_for": self.parameter(check),
+                    "asked_by": self.gateway,
+                    "needed_by": self.needs_of(check),
+                });
+                (check.id.clone(), text)
+            })
+            .collect();
+        json!({ "report": self.report, "sent_to": self.gateway, "explanations": explanations })
+    }
 
-fn as_json(report: &Report, gateway: Option<&str>) -> Value {
-    let explanations: serde_json::Map<String, Value> = report
-        .checks
-        .iter()
-        .filter_map(|check| explained(&check.id))
-        .map(|known| (known.id.to_owned(), json!({ "why": known.why, "remedy": known.remedy })))
-        .collect();
-    json!({ "report": report, "sent_to": gateway, "explanations": explanations })
-}
+    fn draw(&self, style: Style) -> String {
+        let os = &self.report.os;
+        let mut text = format!("{} {}, {} {}\n", os.id, os.version, os.family, os.kernel);
+        let width = self.report.checks.iter().map(|check| check.id.len()).max().unwrap_or_default();
+        for check in &self.report.checks {
+            self.draw_check(check, width, style, &mut text);
+        }
+        let _infallible = match &self.gateway {
+            Some(gateway) if self.report.checks.is_empty() => {
+                write!(text, "\n{gateway} asks for nothing about this device.")
+            }
+            Some(gateway) => write!(
+                text,
+                "\n\nThis is all that is sent to {gateway}: at sign-in and at each renewal, and while something is open as soon \
+                 as it changes, signed by this device's key."
+            ),
+            None => write!(text, "\n\nNothing is sent: no gateway is known. A gateway may ask for any of these."),
+        };
+        text.push_str("\nIt is what this device says about itself; policy decides which apps need which of it.");
+        text
+    }
 
-fn draw(report: &Report, gateway: Option<&str>, style: Style) -> String {
-    let os = &report.os;
-    let mut text = format!("{} {}, {} {}\n", os.id, os.version, os.family, os.kernel);
-    let width = report.checks.iter().map(|check| check.id.len()).max().unwrap_or_default();
-    for check in &report.checks {
+    fn draw_check(&self, check: &Check, width: usize, style: Style, text: &mut String) {
         let (id, padding) = (format!("{:<width$}", check.id), " ".repeat(14_usize.saturating_sub(word(check).len())));
         let _infallible = write!(text, "\n{}  {}", style.bold(&id), state(check, style));
         let (value, indent) = (value(check), " ".repeat(width + 2));
         if !value.is_empty() {
             let _infallible = write!(text, "{padding}  {value}");
         }
-        if let Some(known) = explained(&check.id) {
-            let _infallible = write!(text, "\n{indent}{}", style.dim(known.why));
-            if matches!(check.state, State::Fail | State::Unknown) {
-                let _infallible = write!(text, "\n{indent}{}", remedy(check, known));
+        let mut line = |words: String| {
+            let _infallible = write!(text, "\n{indent}{words}");
+        };
+        if let Some(known) = describe(&check.id) {
+            line(style.dim(known.why));
+            match (check.state, check.reason) {
+                (State::Unknown | State::Error, Some(reason)) => {
+                    line(format!("cannot tell ({reason}); if it is not so: {}", known.remedy));
+                }
+                (State::Fail | State::Unknown | State::Error, _) => line(format!("to mend it: {}", known.remedy)),
+                (State::Pass | State::NotApplicable, _) => {}
             }
         }
+        if let Some(parameter) = self.parameter(check) {
+            line(style.dim(&format!("looks for {parameter}")));
+        }
         if !check.source.is_empty() {
-            let _infallible = write!(text, "\n{indent}{}", style.dim(&format!("seen in {}", check.source)));
+            line(style.dim(&format!("seen in {}", check.source)));
+        }
+        match self.needs_of(check) {
+            [] => {}
+            apps => line(style.dim(&format!("needed by {}", apps.join(", ")))),
         }
     }
-    let _infallible = match gateway {
-        Some(gateway) => write!(
-            text,
-            "\n\nThis is all that is sent to {gateway}: at sign-in and at each renewal, signed by this device's key."
-        ),
-        None => write!(text, "\n\nNothing is sent: no gateway is known. A gateway may ask for any of these."),
-    };
-    text.push_str("\nIt is what this device says about itself; policy decides which apps need which of it.");
-    text
-}
 
-fn remedy(check: &Check, known: &Explanation) -> String {
-    match (check.state, check.reason) {
-        (State::Unknown, Some(reason)) => format!("cannot tell ({reason}); if it is not so: {}", known.remedy),
-        _ => format!("to mend it: {}", known.remedy),
+    fn parameter(&self, check: &Check) -> Option<String> {
+        let wanted = self.wanted.iter().find(|wanted| wanted.id == check.id)?;
+        wanted.parameter(&self.report.os.family)
+    }
+
+    fn needs_of(&self, check: &Check) -> &[String] {
+        self.needs.get(&check.id).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -106,7 +159,11 @@ fn value(check: &Check) -> String {
     match &check.value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(days)) if check.id == "os.patch_age" => format!("{days} days"),
+        Some(Value::Number(number)) => match check.id.as_str() {
+            "os.patch_age" => format!("{number} days"),
+            "os.uptime" | "lock.delay" => format!("{number} s"),
+            _ => number.to_string(),
+        },
         // An operating system says its whole name.
         Some(Value::Object(members)) => match members.get("name").and_then(Value::as_str) {
             Some(name) => name.to_owned(),
@@ -119,11 +176,29 @@ fn value(check: &Check) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ztsa_proto::posture::{Paths, Product};
 
-    #[test]
-    fn every_known_check_is_explained() {
-        for id in KNOWN {
-            assert!(explained(id).is_some(), "{id}");
+    #[tokio::test]
+    async fn each_check_says_what_why_who_and_what_to_do() {
+        let path = Paths { linux: Some("/no/such/agent.conf".to_owned()), ..Paths::default() };
+        let products = vec![Product { name: "acme".to_owned(), processes: vec!["no-such-process".to_owned()] }];
+        let wanted = vec![Wanted { path, ..Wanted::from("file.agent") }, Wanted { products, ..Wanted::from("edr") }];
+        let report = collect_within(&wanted, "ztsa", Clock::system().now()).await;
+        let needs = BTreeMap::from([("file.agent".to_owned(), vec!["wiki".to_owned(), "db".to_owned()])]);
+        let seen = Seen { report, wanted, gateway: Some("https://gw.example".to_owned()), needs };
+        let text = seen.draw(Style::plain());
+        for part in [
+            "file.agent  fail",
+            "looks for /no/such/agent.conf",
+            "to mend it: ask your administrator",
+            "needed by wiki, db",
+            "looks for one of acme",
+            "sent to https://gw.example",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
         }
+        let json = seen.as_json();
+        assert_eq!(json["explanations"]["file.agent"]["needed_by"], json!(["wiki", "db"]));
+        assert_eq!(json["explanations"]["edr"]["asked_by"], "https://gw.example");
     }
 }

@@ -15,7 +15,8 @@ use crate::cli;
 /// The keys at the top of the file.
 const TOP: &[&str] = &["color", "profile", "profiles"];
 /// The keys of one profile.
-const PROFILE: &[&str] = &["ca_file", "forwards", "gateway", "proxy_listen", "store", "tpm"];
+const PROFILE: &[&str] =
+    &["ca_file", "certificate", "certificate_key", "forwards", "gateway", "proxy_listen", "store", "tpm"];
 /// A configuration file is small; more is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -39,6 +40,10 @@ pub(crate) struct Profile {
     pub(crate) gateway: Option<String>,
     /// A PEM file, relative to the configuration file's directory.
     pub(crate) ca_file: Option<PathBuf>,
+    /// The client certificate to show, a PEM file relative to the configuration file's directory.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key, likewise.
+    pub(crate) certificate_key: Option<PathBuf>,
     /// Where credentials are kept.
     pub(crate) store: Option<String>,
     /// Which TPM holds the device key.
@@ -226,6 +231,8 @@ impl Reader<'_> {
             match word {
                 "gateway" => profile.gateway = Some(self.text(&full, value)?),
                 "ca_file" => profile.ca_file = Some(PathBuf::from(self.text(&full, value)?)),
+                "certificate" => profile.certificate = Some(PathBuf::from(self.text(&full, value)?)),
+                "certificate_key" => profile.certificate_key = Some(PathBuf::from(self.text(&full, value)?)),
                 "store" => profile.store = Some(self.text(&full, value)?),
                 "tpm" => profile.tpm = Some(self.text(&full, value)?),
                 "proxy_listen" => {

@@ -1,11 +1,13 @@
 //! What runs in the background: the session is renewed while anything is open, and the gateway's events are followed.
 
+mod attend;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use ztsa_net::task::Scope;
 use ztsa_proto::event::{Event as Told, EventKind};
 use ztsa_proto::problem::{Problem, Retry};
@@ -59,8 +61,15 @@ impl Keeper {
     pub(super) fn new(api: Api, reporter: Reporter) -> Self {
         let needs = watch::Sender::new(Needs::default());
         let scope = Scope::new();
-        let work = Arc::new(Work { api, reporter, login: AtomicBool::new(false), offline: AtomicBool::new(false) });
+        let work = Arc::new(Work {
+            api,
+            reporter,
+            login: AtomicBool::new(false),
+            offline: AtomicBool::new(false),
+            look: Notify::new(),
+        });
         scope.spawn(renew(Arc::clone(&work), needs.subscribe()));
+        scope.spawn(attend::run(Arc::clone(&work), needs.subscribe()));
         scope.spawn(follow(work, needs.subscribe()));
         Self { needs, scope: Mutex::new(Some(scope)) }
     }
@@ -92,6 +101,8 @@ struct Work {
     reporter: Reporter,
     login: AtomicBool,
     offline: AtomicBool,
+    /// The device is looked at again at once.
+    look: Notify,
 }
 
 impl Work {
@@ -148,6 +159,9 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
             Ok(events) => {
                 work.worked();
                 backoff = Backoff::default();
+                // a gateway that was away may have forgotten this device's state
+                work.api.tokens().forget_reported();
+                work.look.notify_one();
                 work.read(events).await
             }
             Err(error) => Some(error),
@@ -181,8 +195,9 @@ impl Work {
     async fn act(&self, event: Told) {
         let wanted = event.kind == EventKind::PostureWanted;
         self.reporter.report(Event::Gateway(Arc::new(event)));
-        if wanted && let Err(error) = self.api.report_posture().await {
-            tracing::debug!(%error, "the posture that the gateway wants was not delivered");
+        if wanted {
+            self.api.tokens().forget_metadata().await;
+            self.look.notify_one();
         }
     }
 }

@@ -68,6 +68,7 @@ mod tests {
             local_port: None,
             tags: Vec::new(),
             access: Access::open(),
+            needs: Vec::new(),
         };
         AppList { apps: vec![app("wiki", &["Wiki.Corp.Example", "10.0.0.5", "\"; evil()"]), app("db-prod", &[])] }
     }

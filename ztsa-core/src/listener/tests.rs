@@ -43,6 +43,7 @@ impl Plain {
             local_port: None,
             tags: Vec::new(),
             access: Access::open(),
+            needs: Vec::new(),
         });
         self
     }

@@ -1,47 +1,58 @@
 //! Linux, by its own files; nothing here needs root.
 
+mod account;
 mod block;
+mod boot;
+mod browser;
+mod disk;
+mod firewall;
+mod machine;
 mod mount;
+mod process;
+mod screen;
+mod trust;
+mod update;
 
 use serde_json::{Value, json};
 use ztsa_proto::{
-    posture::{Os, Reason},
+    posture::{Os, Reason, Wanted},
     time::UnixTime,
 };
 
-use self::{
-    block::Disk,
-    mount::{mounts, swaps},
-};
 use super::{Finding, Sys};
 
 const RELEASE: &str = "/etc/os-release";
 const KERNEL: &str = "/proc/sys/kernel/osrelease";
-const MOUNTS: &str = "/proc/self/mountinfo";
-const SWAPS: &str = "/proc/swaps";
-/// What package managers write when they update.
-const PACKAGES: [&str; 8] = [
-    "/var/lib/dpkg/status",
-    "/var/lib/apt/lists",
-    "/var/lib/rpm/rpmdb.sqlite",
-    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
-    "/var/lib/rpm/Packages",
-    "/var/lib/pacman/local",
-    "/lib/apk/db/installed",
-    "/sysroot/ostree/repo/refs",
-];
 
-pub(super) fn look(id: &str, sys: &Sys, now: UnixTime) -> Finding {
-    match id {
-        "os.version" => Finding::known(version(sys), RELEASE),
-        "os.kernel" => Finding::known(sys.read(KERNEL).map(|text| text.trim().into()), KERNEL),
-        "os.patch_age" => patch_age(sys, now),
-        "disk.root" => disk(sys, "/"),
-        "disk.home" => match home(sys) {
-            Ok(home) => disk(sys, &home),
-            Err(reason) => Finding::unknown(reason, "/etc/passwd"),
-        },
-        "disk.swap" => swap(sys),
+pub(super) fn look(wanted: &Wanted, sys: &Sys, now: UnixTime) -> Finding {
+    let id = wanted.id.as_str();
+    match id.split_once('.').unwrap_or((id, "")) {
+        ("boot", "secure_boot") => boot::secure_boot(sys, std::env::consts::ARCH),
+        ("boot", "lockdown") => boot::lockdown(sys),
+        ("boot", "lsm") => boot::lsm(sys),
+        ("browser", name) => browser::version(sys, name),
+        ("ca", _) => trust::authority(wanted, sys),
+        ("disk", "root") => disk::of(sys, "/"),
+        ("disk", "home") => disk::home(sys),
+        ("disk", "swap") => disk::swap(sys),
+        ("edr", "") => process::protection(wanted, sys),
+        ("fw", "enabled") => firewall::enabled(sys),
+        ("hw", "tpm") => boot::tpm(sys),
+        ("lock", "enabled") => screen::locks(sys),
+        ("lock", "delay") => screen::delay(sys),
+        ("os", "version") => Finding::known(version(sys), RELEASE),
+        ("os", "kernel") => Finding::known(sys.read(KERNEL).map(|text| text.trim().into()), KERNEL),
+        ("os", "patch_age") => update::patch_age(sys, now),
+        ("os", "uptime") => machine::uptime(sys),
+        ("os", "domain") => account::domain(sys),
+        ("os", "managed") => account::managed(sys),
+        ("process", _) => process::running(wanted, sys),
+        ("updates", "auto") => update::automatic(sys),
+        ("updates", "reboot") => update::reboot(sys),
+        ("user", "admin") => account::administrator(sys),
+        ("user", "root") => account::root(sys),
+        ("virt", "machine") => machine::virtual_machine(sys),
+        ("virt", "container") => machine::container(sys),
         _ => Finding::unknown(Reason::Unsupported, ""),
     }
 }
@@ -59,8 +70,16 @@ pub(super) fn os(sys: &Sys) -> Os {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Release {
     id: String,
+    like: String,
     version: String,
     name: String,
+}
+
+impl Release {
+    /// Whether it is one of these distributions, or made from one.
+    fn is(&self, families: &[&str]) -> bool {
+        families.iter().any(|family| self.id == *family || self.like.split_whitespace().any(|like| like == *family))
+    }
 }
 
 /// Inside a container that knows its host, the host counts.
@@ -83,6 +102,7 @@ fn parse_release(text: &str) -> Option<Release> {
         let value = quoted.unwrap_or(value).replace('\\', "");
         match name {
             "ID" => release.id = value,
+            "ID_LIKE" => release.like = value,
             "VERSION_ID" => release.version = value,
             "BUILD_ID" if release.version.is_empty() => release.version = value,
             "PRETTY_NAME" => release.name = value,
@@ -93,77 +113,57 @@ fn parse_release(text: &str) -> Option<Release> {
 }
 
 fn version(sys: &Sys) -> Result<Value, Reason> {
-    let Release { id, version, name } = release(sys)?;
-    let cut = |text: String| text.chars().take(200).collect::<String>();
+    let Release { id, version, name, .. } = release(sys)?;
+    let cut = |text: String| text.chars().take(60).collect::<String>();
     Ok(json!({ "id": cut(id), "version": cut(version), "name": cut(name) }))
 }
 
-fn patch_age(sys: &Sys, now: UnixTime) -> Finding {
-    let mut newest: Option<(UnixTime, &'static str)> = None;
-    let mut hidden = Reason::Absent;
-    for path in PACKAGES {
-        match std::fs::metadata(sys.path(path)).and_then(|found| found.modified()) {
-            Ok(time) => newest = newest.max(Some((UnixTime::from(time), path))),
-            Err(error) if super::reason(&error) == Reason::Absent => {}
-            Err(error) => hidden = super::reason(&error),
-        }
-    }
-    match newest {
-        Some((time, source)) => Finding::pass(now.since(time).as_secs() / super::DAY, source),
-        None => Finding::unknown(hidden, "package database"),
-    }
-}
-
-/// The home directory of the user that is looked for, from the local accounts; `/home` for others.
-fn home(sys: &Sys) -> Result<String, Reason> {
+/// The home directory of the user that is looked for, from the local accounts.
+fn home(sys: &Sys) -> Result<Option<String>, Reason> {
     let accounts = sys.read("/etc/passwd")?;
-    let uid = sys.uid.to_string();
+    let uid = sys.uid().to_string();
     let own = accounts.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
         (fields.next()? == uid).then(|| fields.nth(2))?.map(str::to_owned)
     });
-    Ok(own.filter(|path| path.starts_with('/')).unwrap_or_else(|| "/home".to_owned()))
+    Ok(own.filter(|path| path.starts_with('/')))
 }
 
-fn disk(sys: &Sys, path: &str) -> Finding {
-    let table = match sys.read(MOUNTS) {
-        Ok(text) => mounts(&text),
-        Err(reason) => return Finding::unknown(reason, MOUNTS),
-    };
-    match mount::of(&table, path) {
-        Some(mount) => judge(block::under(sys, mount)),
-        None => Finding::unknown(Reason::Parse, MOUNTS),
-    }
+/// The person's home directory, for who watches what lies in it.
+pub(super) fn home_of(sys: &Sys) -> Option<String> {
+    home(sys).ok().flatten()
 }
 
-fn swap(sys: &Sys) -> Finding {
-    let (text, table) = match (sys.read(SWAPS), sys.read(MOUNTS)) {
-        (Ok(text), Ok(table)) => (text, mounts(&table)),
-        (Err(reason), _) => return Finding::unknown(reason, SWAPS),
-        (_, Err(reason)) => return Finding::unknown(reason, MOUNTS),
-    };
-    let Some(areas) = swaps(&text) else { return Finding::unknown(Reason::Parse, SWAPS) };
-    if areas.is_empty() {
-        return Finding::not_applicable("no swap", SWAPS);
-    }
-    let disks = areas.iter().map(|area| {
-        let mount = area.is_file.then(|| mount::of(&table, &area.path));
-        match mount {
-            Some(mount) => mount.map_or(Disk::Unknown(Reason::Parse), |mount| block::under(sys, mount)),
-            None => block::named(sys, &area.path),
+/// The processes that the wanted checks look for, for who waits for their end.
+pub(super) fn pids_of(wanted: &[Wanted], sys: &Sys) -> Vec<u32> {
+    process::pids(sys, wanted)
+}
+
+/// Whether systemd runs a service now: its control group is there as long as one of its processes is.
+fn runs(sys: &Sys, service: &str) -> Result<bool, Reason> {
+    const ROOTS: [&str; 2] = ["/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice"];
+    let mut hidden = Reason::Absent;
+    for root in ROOTS {
+        match sys.exists(root) {
+            Ok(true) => return sys.exists(&format!("{root}/{service}")),
+            Ok(false) => {}
+            Err(reason) => hidden = reason,
         }
-    });
-    judge(disks.reduce(Disk::and).unwrap_or(Disk::Unknown(Reason::Parse)))
+    }
+    Err(hidden)
 }
 
-fn judge(disk: Disk) -> Finding {
-    const SOURCE: &str = "sysfs dm/uuid";
-    match disk {
-        Disk::Encrypted(kind) => Finding::pass(kind, SOURCE),
-        Disk::Plain => Finding::fail("none visible", SOURCE),
-        Disk::Unknown(reason) => Finding::unknown(reason, SOURCE),
-        Disk::None(kind) => Finding::not_applicable(kind, MOUNTS),
+/// Whether systemd starts a unit by itself, by the links that `systemctl enable` makes.
+fn is_enabled(sys: &Sys, target: &str, unit: &str) -> Result<bool, Reason> {
+    let mut found = Ok(false);
+    for root in ["/etc/systemd/system", "/usr/lib/systemd/system"] {
+        match sys.exists(&format!("{root}/{target}.wants/{unit}")) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(reason) => found = Err(reason),
+        }
     }
+    found
 }
 
 #[cfg(test)]

@@ -122,6 +122,11 @@ impl Cache {
         });
     }
 
+    /// The metadata is out of date; it is kept for when the gateway does not answer.
+    pub(super) fn outdate_metadata(&self) {
+        self.change(|hints| hints.fetched_at = UnixTime(0));
+    }
+
     pub(super) fn pins(&self) -> Vec<Pin> {
         self.known().pins.clone()
     }

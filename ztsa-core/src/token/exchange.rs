@@ -5,7 +5,6 @@ use serde::Deserialize;
 use ztsa_proto::{
     jws::SignError,
     metadata::ResourceMetadata,
-    posture::sign,
     problem::{self, Problem, Retry},
     secret::Secret,
     session::{ACCESS_TOKEN, OAuthError, TOKEN_EXCHANGE, TokenResponse},
@@ -13,11 +12,7 @@ use ztsa_proto::{
 };
 
 use super::{SessionToken, Tokens, record::Credentials};
-use crate::{
-    apart,
-    http::{Body, Http, HttpError, Request, Response},
-    posture,
-};
+use crate::http::{Body, Http, HttpError, Request, Response};
 
 /// Why there was no session for these credentials.
 #[derive(Debug)]
@@ -73,21 +68,21 @@ pub(super) async fn exchange(
     let previous = previous.filter(|session| session.info.device.id == device);
     let report = match metadata.ztsa.posture.as_slice() {
         [] => None,
-        wanted => Some(posture::collect_within(wanted, &tokens.config().name, tokens.now()).await),
+        _ => Some(tokens.news(tokens.collect(metadata).await)),
     };
     for tries in 1.. {
         let known = (http.nonce(endpoint), http.offset(endpoint));
-        let signed = match report.clone() {
-            Some(report) => {
-                let (resource, nonce, now) = (metadata.resource.clone(), known.0.clone(), http.now(endpoint));
-                let key = tokens.key();
-                Some(apart::sign(&*key, move |key| sign(key, &report, &resource, nonce.as_deref(), now)).await?)
-            }
+        let signed = match &report {
+            Some(report) => Some(tokens.sign_report(report, metadata, endpoint).await?),
             None => None,
         };
         let response = send(tokens, endpoint, subject, previous, signed.as_deref()).await?;
         if response.status.is_success() {
-            return read(&response, http, endpoint);
+            let session = read(&response, http, endpoint)?;
+            if let Some(report) = &report {
+                tokens.reported(report, &session.info);
+            }
+            return Ok(session);
         }
         // The report and the proof hold the nonce and the time: both are made anew with what was learned.
         let learned = known != (http.nonce(endpoint), http.offset(endpoint));

@@ -132,6 +132,16 @@ impl Tokens {
         Ok(metadata)
     }
 
+    /// Makes the next one who wants the gateway's metadata ask for it: it has changed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn forget_metadata(&self) {
+        let mut known = self.inner.metadata.lock().await;
+        *known = None;
+        self.inner.cache.outdate_metadata();
+    }
+
     /// Says what is known without asking anybody on the network.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ztsa_proto::dpop::Proof;
 use ztsa_proto::name::{DeviceId, SessionId, UserId};
-use ztsa_proto::posture::{self, Report};
+use ztsa_proto::posture::{self, Accepted};
 use ztsa_proto::time::UnixTime;
 
 use super::error::TokenFault;
@@ -270,7 +270,7 @@ impl Authn {
     /// Checks a signed posture report: the same key as the proof, now, once.
     ///
     /// A nonce of ours proves the time; without one the device's clock has to be right.
-    pub(super) fn report(&self, jws: &str, device: &DeviceId, now: UnixTime) -> Result<Report, AuthnError> {
+    pub(super) fn report(&self, jws: &str, device: &DeviceId, now: UnixTime) -> Result<Accepted, AuthnError> {
         let check = |skew| posture::check(jws, &posture::Expected { audience: &self.resource, device, now, skew });
         let accepted = match check(ANY_TIME)? {
             accepted if accepted.nonce.is_some() => accepted,
@@ -281,7 +281,7 @@ impl Authn {
         }
         match self.reports.first(device, &accepted.jti, now) {
             Err(AuthnError::Replay { .. }) => Err(AuthnError::PostureNonce),
-            other => other.map(|()| accepted.report),
+            other => other.map(|()| accepted),
         }
     }
 }

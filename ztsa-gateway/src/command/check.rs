@@ -1,11 +1,13 @@
 //! `ztsa-gateway check`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, json};
 use ztsa_gateway::config::Config;
 use ztsa_gateway::listen;
 use ztsa_gateway::policy::Policies;
+use ztsa_gateway::posture::Catalogue;
 use ztsa_gateway::signals;
 use ztsa_net::tls;
 
@@ -29,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     signals::check(&config.signals).map_err(|error| {
         Failure::new(error.to_string()).hint("the file must be there and readable by the user that runs the gateway")
     })?;
-    let policies = Policies::load(&config.policy.dir, &config.apps).map_err(super::policy::failure)?;
+    let policies = Policies::load(&config.policy.dir, &config.apps, &Arc::new(Catalogue::of(&config.posture)))
+        .map_err(super::policy::failure)?;
     super::policy::warn(&policies);
     if args.json {
         let members = [

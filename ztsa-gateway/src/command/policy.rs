@@ -10,6 +10,7 @@ use ztsa_gateway::admin::request::Request;
 use ztsa_gateway::config::{App, Config};
 use ztsa_gateway::policy::case::{self, Case, Expect, Outcome};
 use ztsa_gateway::policy::{Explanation, Policies, PolicyError, schema};
+use ztsa_gateway::posture::Catalogue;
 
 use super::failure::Failure;
 use super::output::{changed, line, list, text};
@@ -33,7 +34,11 @@ enum Command {
     /// Say which policies decide for a person and an app, and what is missing.
     Explain(Explain),
     /// Print the schema that policies are validated against, for editors.
-    Schema,
+    Schema {
+        /// The configuration whose [posture] adds names to it.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Make the running gateway read its policies again now.
     Reload,
 }
@@ -103,7 +108,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             Some(config) => explain_file(&explain, config, args.socket.json),
             None => explain_live(explain, &args.socket),
         },
-        Command::Schema => line(schema::text().trim_end()),
+        Command::Schema { config } => {
+            let config = config.as_deref().map(Config::load).transpose();
+            let config = config.map_err(|error| Failure::new(error.to_string()))?;
+            let catalogue = config.map_or_else(Catalogue::default, |config| Catalogue::of(&config.posture));
+            line(schema::text(&catalogue).trim_end())
+        }
         Command::Reload => args.socket.show(&Request::PolicyReload {}, |answer| {
             line(&format!("{} policies run: {}", text(answer, "policies"), changed(answer)))
         }),
@@ -135,7 +145,7 @@ pub(crate) fn warn(policies: &Policies) {
 fn load(place: &Where) -> Result<(Vec<Arc<App>>, Policies), Failure> {
     let config = Config::load(&place.config).map_err(|error| Failure::new(error.to_string()))?;
     let dir = place.dir.as_ref().unwrap_or(&config.policy.dir);
-    let policies = Policies::load(dir, &config.apps).map_err(failure)?;
+    let policies = Policies::load(dir, &config.apps, &Arc::new(Catalogue::of(&config.posture))).map_err(failure)?;
     Ok((config.apps, policies))
 }
 

@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) audit: Option<Audit>,
     pub(super) admin: Option<Admin>,
     pub(super) metrics: Option<Metrics>,
+    #[serde(default)]
+    pub(super) posture: super::posture::Raw,
     #[serde(default, rename = "app")]
     pub(super) apps: Vec<App>,
     #[serde(default)]
@@ -213,6 +215,7 @@ impl File {
         if let Some(admin) = &mut file.admin {
             resolve(&mut admin.socket);
         }
+        file.posture.resolve(base);
         for issuer in &mut file.issuers {
             issuer.place = place(issuer.name.span().start);
             issuer.ca_file.iter_mut().for_each(resolve);
@@ -251,6 +254,7 @@ impl File {
         replace(&mut self.audit, extra.audit);
         replace(&mut self.admin, extra.admin);
         replace(&mut self.metrics, extra.metrics);
+        self.posture.merge(extra.posture);
         self.apps.extend(extra.apps);
         replace(&mut self.session.token_lifetime, extra.session.token_lifetime);
         replace(&mut self.session.lifetime, extra.session.lifetime);

@@ -57,6 +57,7 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
             socket: raw.admin.as_ref().map_or_else(|| base.join("admin.sock"), |admin| admin.socket.clone()),
         },
         metrics: raw.metrics.as_ref().map(|metrics| Metrics { listen: metrics.listen }),
+        posture: super::posture::check(&raw.posture, &raw.path)?,
         apps: apps(&raw.apps)?,
         session: session(&raw)?,
         classic_connect: raw.classic_connect.unwrap_or(false),

@@ -24,6 +24,7 @@ impl Engine {
         let now = self.inner.clock.now();
         let session = self.seen(session);
         let mut apps = Vec::new();
+        let policies = self.inner.policies.load();
         for app in &self.inner.config.apps {
             let access = match self.judge(&session, app, peer, now).decision.verdict {
                 Verdict::Allow => Access::open(),
@@ -31,7 +32,8 @@ impl Engine {
                 Verdict::Deny(problem) => Access::denied(Arc::unwrap_or_clone(problem)),
                 Verdict::StepUp(problem) => Access::step_up(Arc::unwrap_or_clone(problem)),
             };
-            apps.push(info(app, access));
+            let needs = policies.facts_of(&app.name).into_iter().map(str::to_owned).collect();
+            apps.push(AppInfo { needs, ..info(app, access) });
         }
         AppList { apps }
     }
@@ -108,5 +110,6 @@ fn info(app: &App, access: Access) -> AppInfo {
         local_port: app.local_port,
         tags: app.tags.clone(),
         access,
+        needs: Vec::new(),
     }
 }

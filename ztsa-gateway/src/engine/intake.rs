@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use ztsa_proto::event::EventKind;
 use ztsa_proto::name::DeviceId;
-use ztsa_proto::posture::Report;
+use ztsa_proto::posture::{Accepted, Wanted};
 use ztsa_proto::problem::Problem;
 
 use super::record::actor;
@@ -19,16 +20,30 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Keeps a device's checked posture report and judges the device's tunnels by it.
-    pub fn posture_reported(&self, device: &DeviceId, report: Report) {
-        let os = [report.os.id.as_str(), report.os.version.as_str()];
-        let os = if os[0].is_empty() { report.os.family.clone() } else { os.join(" ").trim_end().to_owned() };
+    pub fn posture_reported(&self, device: &DeviceId, accepted: Accepted) {
+        let os = &accepted.report.os;
+        let words = [os.id.as_str(), os.version.as_str()];
+        let os = if os.id.is_empty() { os.family.clone() } else { words.join(" ").trim_end().to_owned() };
         self.inner.store.describe_device(device, None, Some(os).filter(|os| !os.is_empty()));
-        let worse = self.inner.posture.receive(device, report, self.inner.clock.now());
+        let worse = self.inner.posture.receive(device, accepted, self.inner.clock.now());
         if !worse.is_empty() {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
         }
         self.announce(News::Device(device.clone()));
         self.reevaluate(&Selector::Device(device.clone()));
+    }
+
+    /// Lists what devices are asked for: what the policies name, and what the configuration adds.
+    pub fn posture_wanted(&self) -> Vec<Wanted> {
+        self.inner.posture.catalogue().wanted(self.inner.policies.load().facts().into_iter())
+    }
+
+    /// Tells everybody who listens that devices are asked for something else now.
+    pub(super) fn want_posture(&self) {
+        let sessions = self.sessions().list(|_| true);
+        for session in sessions {
+            self.tell(&session.id, EventKind::PostureWanted, None, None, None);
+        }
     }
 
     /// Records that somebody asked for what is no app, and gives the answer back: whoever tries names leaves a trace.

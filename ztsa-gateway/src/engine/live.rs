@@ -125,7 +125,7 @@ impl Engine {
             changed += self.reevaluate(&concerned(&subject));
         }
         for (device, id) in self.inner.posture.expire(now) {
-            self.forget_attested(&device, id);
+            self.forget_attested(&device, &id);
             changed += self.reevaluate(&Selector::Device(device));
         }
         for (session, app) in self.grants().sweep(now) {

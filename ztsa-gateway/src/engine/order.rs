@@ -249,14 +249,18 @@ impl Engine {
         let loaded = policy::fingerprint(dir).and_then(|seen| {
             // noted before reading: a change while reading is read again
             self.inner.policies_seen.store(seen, Ordering::SeqCst);
-            Policies::load(dir, &self.inner.config.apps)
+            Policies::load(dir, &self.inner.config.apps, self.inner.posture.catalogue())
         });
         let now = self.inner.clock.now();
         match loaded {
             Ok(policies) => {
                 record::loaded(&self.inner.audit, now, &policies);
                 let count = policies.len();
+                let asked = self.posture_wanted();
                 self.inner.policies.store(Arc::new(policies));
+                if self.posture_wanted() != asked {
+                    self.want_posture();
+                }
                 Ok((count, self.reevaluate(&Selector::All)))
             }
             Err(error) => {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint, ResourceConstraint};
 
-use ztsa_proto::posture::policy_name;
-
 use crate::config::duration;
+use crate::posture::Catalogue;
 
 /// Says what happens to a live tunnel when policy no longer lets it be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub(super) struct Annotated {
     pub(super) step_up: Option<StepUp>,
     pub(super) on_change: Option<OnChange>,
     /// The posture checks that its conditions name, as `disk.root`.
-    pub(super) facts: Vec<&'static str>,
+    pub(super) facts: Vec<String>,
 }
 
 /// What a step-up asks for.
@@ -54,7 +53,7 @@ const MAX_TEXT: usize = 1_000;
 
 impl Annotated {
     /// Reads the annotations of `policy`; `fallback` is its name when it has no `@id`.
-    pub(super) fn read(policy: &Policy, fallback: &str) -> Result<Self, Wrong> {
+    pub(super) fn read(policy: &Policy, fallback: &str, catalogue: &Catalogue) -> Result<Self, Wrong> {
         for (name, value) in policy.annotations() {
             check(policy.effect(), name, value)?;
         }
@@ -79,7 +78,7 @@ impl Annotated {
                 Some(_) => Some(OnChange::Terminate),
                 None => None,
             },
-            facts: facts(policy),
+            facts: catalogue.named_in(&policy.to_cedar().unwrap_or_default()),
             id,
         })
     }
@@ -169,12 +168,4 @@ fn is_code(text: &str) -> bool {
     matches!(family, "policy" | "posture")
         && (1..=48).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
-/// Finds the posture checks that a policy's conditions name.
-fn facts(policy: &Policy) -> Vec<&'static str> {
-    let text = policy.to_cedar().unwrap_or_default();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words: std::collections::HashSet<&str> = text.split(|c| !word(c)).collect();
-    crate::posture::KNOWN.iter().copied().filter(|id| words.contains(policy_name(id).as_str())).collect()
 }

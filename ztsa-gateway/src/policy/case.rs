@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use ztsa_proto::jws::sha256_base64url;
 use ztsa_proto::name::{AppName, DeviceId, UserId};
-use ztsa_proto::posture::{Assurance, Check, ClientInfo, Os, Privilege, Report, State};
+use ztsa_proto::posture::{Assurance, Check, State};
 use ztsa_proto::time::UnixTime;
 
 use super::{Explanation, Policies, Request, Verdict};
@@ -146,12 +146,14 @@ pub enum CaseError {
         app: AppName,
     },
     /// A check has a name that policies do not know.
-    #[error("the case {case:?} names {check:?}; the checks are {}", posture::KNOWN.join(", "))]
+    #[error("the case {case:?} names {check:?}; the checks are {known}")]
     UnknownCheck {
         /// The case.
         case: String,
         /// The check.
         check: String,
+        /// All that there are.
+        known: String,
     },
 }
 
@@ -187,12 +189,17 @@ impl Case {
     pub fn try_on(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<Outcome, CaseError> {
         let unknown = || CaseError::UnknownApp { case: self.name.clone(), app: self.app.clone() };
         let app = apps.iter().find(|app| app.name == self.app).ok_or_else(unknown)?;
-        if let Some(check) = self.posture.keys().find(|check| !posture::KNOWN.contains(&check.as_str())) {
-            return Err(CaseError::UnknownCheck { case: self.name.clone(), check: check.clone() });
+        if let Some(check) = self.posture.keys().find(|check| policies.catalogue().id(check).is_none()) {
+            return Err(CaseError::UnknownCheck {
+                case: self.name.clone(),
+                check: check.clone(),
+                known: policies.catalogue().ids().collect::<Vec<_>>().join(", "),
+            });
         }
         let now = UnixTime(self.at);
         let identity = self.identity(now);
-        let facts = posture::judge((!self.posture.is_empty()).then(|| self.report(now)).as_ref(), now);
+        let reported = (!self.posture.is_empty()).then(|| self.reported(now));
+        let facts = posture::judge(policies.catalogue(), reported.as_ref(), now);
         let risk = self.risk;
         let scores = Scores { user: risk.user, device: risk.device, session: risk.session, signals: Vec::new() };
         let explanation = policies.explain(&Request {
@@ -245,7 +252,7 @@ impl Case {
         }
     }
 
-    fn report(&self, now: UnixTime) -> Report {
+    fn reported(&self, now: UnixTime) -> posture::Received {
         let checks = self.posture.iter().map(|(id, fact)| {
             let (state, value, age) = match fact {
                 Fact::State(state) => (*state, None, 0),
@@ -255,14 +262,7 @@ impl Case {
             let (source, assurance) = ("case".to_owned(), Assurance::SelfReported);
             Check { id: id.clone(), state, reason: None, value, source, assurance, at, ttl: 86_400, took_ms: 0 }
         });
-        Report {
-            v: 1,
-            id: "case".to_owned(),
-            os: Os::default(),
-            privilege: Privilege::User,
-            client: ClientInfo::default(),
-            checks: checks.collect(),
-        }
+        posture::Received::default().with(checks.collect(), false, now)
     }
 }
 

@@ -115,8 +115,8 @@ pub fn unknown() -> Problem {
 }
 
 /// Gives the posture checks that a policy names and that do not pass.
-pub(super) fn unmet(rule: &Annotated, request: &Request<'_>) -> impl Iterator<Item = (&'static str, State)> {
-    rule.facts.iter().map(|id| (*id, request.facts.fact(id).state)).filter(|(_, state)| *state != State::Pass)
+pub(super) fn unmet<'r>(rule: &'r Annotated, request: &Request<'_>) -> impl Iterator<Item = (&'r str, State)> {
+    rule.facts.iter().map(|id| (id.as_str(), request.facts.fact(id).state)).filter(|(_, state)| *state != State::Pass)
 }
 
 fn refused(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
@@ -138,7 +138,9 @@ fn refused(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decision {
     if let Some(remedy) = texts(&rules, |rule| rule.remedy.as_deref()) {
         problem.remedy = Some(remedy);
     }
-    let on_change = on_change(slice, &ids);
+    // what the device was never asked for is no change for the worse: a live tunnel waits until it is told
+    let untold = !facts.is_empty() && facts.iter().all(|(id, _)| request.facts.fact(id).age.is_none());
+    let on_change = if untold { Some(OnChange::Suspend) } else { on_change(slice, &ids) };
     Decision { on_change, ..Decision::deny(problem, ids) }
 }
 

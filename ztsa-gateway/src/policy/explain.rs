@@ -1,6 +1,6 @@
 //! The decision explained: which policies decide, and what would have to change.
 
-use ztsa_proto::posture::State;
+use ztsa_proto::posture::{State, describe};
 
 use super::annotation::Annotated;
 use super::decide::{unknown, unmet};
@@ -87,11 +87,16 @@ impl Rule {
     }
 }
 
+/// What the policy says, else what mends this check.
+fn remedy(rule: &Annotated, id: &str) -> Option<String> {
+    rule.remedy.clone().or_else(|| describe(id).map(|known| known.remedy.to_owned()))
+}
+
 /// Adds the posture checks that `rule` names and that do not pass, each once.
 fn lacking(rule: &Annotated, request: &Request<'_>, missing: &mut Vec<Missing>) {
     for (id, state) in unmet(rule, request) {
         if missing.iter().all(|known| known.fact != id) {
-            missing.push(Missing { fact: id.to_owned(), state: Some(state), remedy: rule.remedy.clone() });
+            missing.push(Missing { fact: id.to_owned(), state: Some(state), remedy: remedy(rule, id) });
         }
     }
 }

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Value, Schema,
 };
 
-use ztsa_proto::posture::policy_name;
+use ztsa_proto::posture::{FAMILIES, family, policy_name};
 use ztsa_proto::time::UnixTime;
 
 use super::Request;
 use crate::authn::Identity;
 use crate::config::App;
-use crate::posture;
+use crate::posture::{Catalogue, Fact};
 
 /// The age in seconds of what was never seen: never small enough to pass for fresh.
 pub const NEVER: i64 = 1_000_000_000;
@@ -23,11 +24,17 @@ pub const NEVER: i64 = 1_000_000_000;
 pub const NO_NUMBER: i64 = 1_000_000_000;
 
 /// Writes the schema that policies are validated against, for editors and for `ztsa-gateway policy schema`.
-pub fn text() -> String {
+pub fn text(catalogue: &Catalogue) -> String {
     let mut text = String::from(HEAD);
     text.push_str("// What a device says about itself. A fact that was not reported has the state \"unknown\".\ntype Posture = {\n");
-    for id in posture::KNOWN {
+    for id in catalogue.ids().filter(|id| family(id).is_none()) {
         let _ = writeln!(text, "    {}: Fact,", policy_name(id));
+    }
+    text.push_str("    // What [posture] of gateway.toml names.\n");
+    for kind in FAMILIES {
+        let names = catalogue.ids().filter_map(|id| family(id).filter(|(first, _)| *first == kind.id));
+        let names: Vec<String> = names.map(|(_, name)| format!("\"{name}\": Fact")).collect();
+        let _ = writeln!(text, "    {}: {{ {} }},", kind.id, names.join(", "));
     }
     text.push_str(TAIL);
     text
@@ -90,6 +97,7 @@ action connect, browse, administer appliesTo {
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     pub(super) schema: Schema,
+    pub(super) catalogue: Arc<Catalogue>,
     user: EntityTypeName,
     group: EntityTypeName,
     tag: EntityTypeName,
@@ -99,11 +107,12 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     /// Parses the schema; it is our own text, so an error is a defect that the tests of this module catch.
-    pub(super) fn new() -> Result<Self, String> {
-        let (schema, _) = Schema::from_cedarschema_str(&text()).map_err(|error| error.to_string())?;
+    pub(super) fn new(catalogue: &Arc<Catalogue>) -> Result<Self, String> {
+        let (schema, _) = Schema::from_cedarschema_str(&text(catalogue)).map_err(|error| error.to_string())?;
         let name = |text: &str| EntityTypeName::from_str(text).map_err(|error| error.to_string());
         Ok(Self {
             schema,
+            catalogue: Arc::clone(catalogue),
             user: name("User")?,
             group: name("Group")?,
             tag: name("Tag")?,
@@ -179,7 +188,7 @@ impl Vocabulary {
             self.user(request.identity),
             self.connect.clone(),
             app.uid(),
-            context(request)?,
+            context(request, &self.catalogue)?,
             None,
         )?;
         Ok((request, entities))
@@ -189,7 +198,7 @@ impl Vocabulary {
 /// Why a request cannot be put to Cedar; whatever it is, the answer is no.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-fn context(request: &Request<'_>) -> Result<Context, Cause> {
+fn context(request: &Request<'_>, catalogue: &Catalogue) -> Result<Context, Cause> {
     let identity = request.identity;
     let now = request.now;
     let age = identity.auth_time.map_or(NEVER, |at| seconds(now.since(at).as_secs()));
@@ -204,7 +213,7 @@ fn context(request: &Request<'_>) -> Result<Context, Cause> {
         ("state", Value::new_string(request.device_state.to_owned())),
         ("managed", Value::new_bool(request.device_state == "approved")),
         ("age", Value::new_long(request.facts.age(now).map_or(NEVER, |age| seconds(age.as_secs())))),
-        ("posture", posture_record(request)?),
+        ("posture", posture_record(request, catalogue)?),
     ];
     let scores = request.scores;
     let risk = [
@@ -224,19 +233,30 @@ fn context(request: &Request<'_>) -> Result<Context, Cause> {
     Ok(Context::from_pairs(owned(context))?)
 }
 
-fn posture_record(request: &Request<'_>) -> Result<Value, Cause> {
-    let fields = posture::KNOWN.iter().map(|id| {
-        let fact = request.facts.fact(id);
-        let value = fact.value.as_deref().unwrap_or_default();
-        let fields = [
-            ("state", Value::new_string(fact.state.as_str().to_owned())),
-            ("value", Value::new_string(value.to_owned())),
-            ("number", Value::new_long(value.trim().parse().unwrap_or(NO_NUMBER))),
-            ("age", Value::new_long(fact.age.map_or(NEVER, |age| seconds(age.as_secs())))),
-        ];
-        record(fields).map(|record| (policy_name(id), record))
-    });
-    Ok(Value::new_record(fields.collect::<Result<Vec<_>, _>>()?)?)
+/// Every check is there, whatever was reported; those that the configuration names are in a record of their family.
+fn posture_record(request: &Request<'_>, catalogue: &Catalogue) -> Result<Value, Cause> {
+    let mut fields: Vec<(String, Value)> = Vec::new();
+    for id in catalogue.ids().filter(|id| family(id).is_none()) {
+        fields.push((policy_name(id), fact_record(request.facts.fact(id))?));
+    }
+    for kind in FAMILIES {
+        let names = catalogue
+            .ids()
+            .filter_map(|id| family(id).filter(|(first, _)| *first == kind.id).map(|(_, name)| (id, name)));
+        let facts = names.map(|(id, name)| Ok((name.to_owned(), fact_record(request.facts.fact(id))?)));
+        fields.push((kind.id.to_owned(), Value::new_record(facts.collect::<Result<Vec<_>, Cause>>()?)?));
+    }
+    Ok(Value::new_record(fields)?)
+}
+
+fn fact_record(fact: &Fact) -> Result<Value, Cause> {
+    let value = fact.value.as_deref().unwrap_or_default();
+    record([
+        ("state", Value::new_string(fact.state.as_str().to_owned())),
+        ("value", Value::new_string(value.to_owned())),
+        ("number", Value::new_long(value.trim().parse().unwrap_or(NO_NUMBER))),
+        ("age", Value::new_long(fact.age.map_or(NEVER, |age| seconds(age.as_secs())))),
+    ])
 }
 
 fn time_record(now: UnixTime) -> Result<Value, Cause> {

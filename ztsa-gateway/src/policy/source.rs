@@ -190,14 +190,14 @@ impl Reading {
         policies.sort_by_key(|policy| source.offset_of(policy.id()));
         for (number, policy) in policies.into_iter().enumerate() {
             let stem = source.file.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
-            self.policy(source, policy, &format!("{stem}#{}", number + 1));
+            self.policy(source, policy, vocabulary, &format!("{stem}#{}", number + 1));
             self.unknown_apps(source, policy, vocabulary, apps);
         }
     }
 
-    fn policy(&mut self, source: &Source, policy: &cedar_policy::Policy, fallback: &str) {
+    fn policy(&mut self, source: &Source, policy: &cedar_policy::Policy, vocabulary: &Vocabulary, fallback: &str) {
         let at = source.offset_of(policy.id());
-        let rule = match Annotated::read(policy, fallback) {
+        let rule = match Annotated::read(policy, fallback, &vocabulary.catalogue) {
             Ok(rule) => rule,
             Err(wrong) => {
                 let at = source.find(at, &format!("@{}", wrong.name));

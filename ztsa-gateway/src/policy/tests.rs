@@ -44,5 +44,5 @@ fn source(text: &str) -> Source {
 }
 
 fn compile(text: &str) -> Policies {
-    Policies::compile(&[source(text)], &apps()).unwrap()
+    Policies::compile(&[source(text)], &apps(), &Arc::default()).unwrap()
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ztsa_proto::jws::{Signer as _, SoftwareKey};
-use ztsa_proto::posture::{Assurance, Check, ClientInfo, Os, Privilege, Reason, Report, State};
+use ztsa_proto::posture::{Accepted, Assurance, Check, ClientInfo, Os, Privilege, Reason, Report, State, Wanted};
 use ztsa_proto::time::UnixTime;
 
-use super::{Facts, KNOWN, Posture, judge};
+use super::{Catalogue, Facts, Posture, Received};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -26,15 +26,30 @@ fn check(id: &str, state: State, value: Option<Value>, ttl: u64) -> Check {
     }
 }
 
-fn report(checks: Vec<Check>) -> Report {
-    Report {
+fn report(checks: Vec<Check>) -> Accepted {
+    let report = Report {
         v: 1,
         id: "r".to_owned(),
         os: Os::default(),
         privilege: Privilege::User,
         client: ClientInfo::default(),
         checks,
-    }
+        partial: false,
+        evidence: std::collections::BTreeMap::new(),
+    };
+    Accepted { report, nonce: None, jti: "1".to_owned(), issued_at: NOW }
+}
+
+/// A report of what is new.
+fn partial(checks: Vec<Check>) -> Accepted {
+    let mut accepted = report(checks);
+    accepted.report.partial = true;
+    accepted
+}
+
+fn judge(checks: Option<Vec<Check>>, now: UnixTime) -> Facts {
+    let received = checks.map(|checks| Received::default().with(checks, false, now));
+    super::judge(&Catalogue::default(), received.as_ref(), now)
 }
 
 fn after(seconds: u64) -> UnixTime {
@@ -44,26 +59,26 @@ fn after(seconds: u64) -> UnixTime {
 #[test]
 fn every_known_fact_is_there_and_unknown_unless_reported() {
     let nothing = judge(None, NOW);
-    assert_eq!(nothing.iter().count(), KNOWN.len());
+    assert_eq!(nothing.iter().count(), Catalogue::default().ids().count());
     assert!(nothing.iter().all(|(_, fact)| fact.state == State::Unknown && !fact.holds() && fact.age.is_none()));
     assert_eq!(nothing.age(NOW), None);
     let some = judge(
-        Some(&report(vec![
+        Some(vec![
             check("disk.root", State::Pass, Some(json!("luks2")), 60),
             check("x.corp.tag", State::Pass, None, 60),
-        ])),
+        ]),
         NOW,
     );
     assert!(some.fact("disk.root").holds() && !some.fact("disk.home").holds());
     assert_eq!(some.fact("disk.root").value.as_deref(), Some("luks2"));
-    assert_eq!(some.iter().count(), KNOWN.len(), "facts of others are not for policies");
+    assert_eq!(some.iter().count(), Catalogue::default().ids().count(), "facts of others are not for policies");
     assert!(!some.fact("x.corp.tag").holds());
 }
 
 #[test]
 fn only_a_pass_holds() {
     for state in [State::Pass, State::Fail, State::Unknown, State::NotApplicable, State::Error] {
-        let facts = judge(Some(&report(vec![check("os.kernel", state, Some(json!(7)), 60)])), NOW);
+        let facts = judge(Some(vec![check("os.kernel", state, Some(json!(7)), 60)]), NOW);
         assert_eq!((facts.fact("os.kernel").state, facts.fact("os.kernel").holds()), (state, state == State::Pass));
         assert_eq!(facts.fact("os.kernel").value.as_deref(), Some("7"));
     }
@@ -108,4 +123,75 @@ fn a_report_replaces_the_last_one_and_says_what_got_worse() {
     );
     assert!(posture.receive(&phone, with(State::Fail, State::Fail), after(3)).is_empty(), "each device for itself");
     assert_eq!((posture.checks(&laptop).len(), posture.checks(&phone).len()), (0, 2));
+}
+
+#[test]
+fn a_partial_report_leaves_the_rest_with_its_age() {
+    let posture = Posture::default();
+    let laptop = SoftwareKey::generate().unwrap().public_key().thumbprint();
+    let pass = |id: &str| check(id, State::Pass, None, 600);
+    posture.receive(&laptop, report(vec![pass("disk.root"), pass("fw.enabled")]), NOW);
+    let worse = posture.receive(&laptop, partial(vec![check("fw.enabled", State::Fail, None, 600)]), after(100));
+    assert_eq!(worse, ["fw.enabled"]);
+    let facts = posture.facts(&laptop, after(150));
+    let age = |id| (facts.fact(id).state, facts.fact(id).age.unwrap().as_secs());
+    assert_eq!((age("disk.root"), age("fw.enabled")), ((State::Pass, 150), (State::Fail, 50)));
+    posture.receive(&laptop, partial(Vec::new()), after(590));
+    let late = posture.facts(&laptop, after(610));
+    assert_eq!(late.fact("disk.root").state, State::Unknown, "a sign of life makes no answer fresh");
+    assert_eq!(late.age(after(610)).unwrap().as_secs(), 20);
+    for number in 0..300 {
+        let id = format!("x.acme.c{number}");
+        posture.receive(&laptop, partial(vec![pass(&id)]), after(620));
+    }
+    assert!(posture.checks(&laptop).len() <= super::MOST_CHECKS);
+}
+
+#[test]
+fn what_a_device_claims_is_its_own_word() {
+    let posture = Posture::default();
+    let laptop = SoftwareKey::generate().unwrap().public_key().thumbprint();
+    let proud = Check { assurance: Assurance::Hardware, ..check("hw.tpm", State::Pass, None, 60) };
+    posture.receive(&laptop, report(vec![proud]), NOW);
+    assert_eq!(posture.checks(&laptop)[0].assurance, Assurance::SelfReported);
+}
+
+#[test]
+fn the_end_of_life_is_worked_out_from_the_version() {
+    let version = |id: &str, number: &str| {
+        let value = json!({"id": id, "version": number, "name": "x"});
+        judge(Some(vec![check("os.version", State::Pass, Some(value), 60)]), NOW).fact("os.eol").clone()
+    };
+    let (old, new) = (version("debian", "10"), version("debian", "12"));
+    assert_eq!((old.state, old.value.as_deref()), (State::Fail, Some("2024-06-30")));
+    assert_eq!((new.state, new.value.as_deref()), (State::Pass, Some("2028-06-30")));
+    assert_eq!(version("rhel", "9.4").state, State::Pass, "the first number of a version may be enough");
+    let rolling = version("arch", "rolling");
+    assert_eq!((rolling.state, rolling.reason), (State::Unknown, Some(Reason::Unsupported)));
+    let unread = judge(Some(vec![check("os.version", State::Unknown, None, 60)]), NOW);
+    assert_eq!(unread.fact("os.eol").state, State::Unknown);
+}
+
+#[test]
+fn devices_are_asked_for_what_policies_name_and_the_configuration_adds() {
+    let text = "public_url = \"https://gw.example\"\ntls = { cert = \"c\", key = \"k\" }\n\
+        [[issuer]]\nname = \"a\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\n\
+        [posture]\ncollect = [\"os.kernel\"]\neol = { \"arch rolling\" = 2030-01-01 }\n\
+        [[posture.file]]\nname = \"agent\"\nlinux = \"/etc/agent.conf\"\nhash = true\n\
+        [[posture.edr]]\nname = \"acme\"\nprocesses = [\"acmed\"]\n";
+    let config = crate::config::Config::parse(text, std::path::Path::new("/")).unwrap();
+    let catalogue = Catalogue::of(&config.posture);
+    let ids = |wanted: &[Wanted]| wanted.iter().map(|wanted| wanted.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&catalogue.wanted(std::iter::empty())), ["os.kernel"]);
+    let named = catalogue.named_in(
+        "forbid (principal, action, resource) unless { context.device.posture.file.agent.state == \"pass\" && \
+         context.device.posture.os_eol.state == \"pass\" && context[\"device\"][\"posture\"][\"edr\"].state == \"pass\" };",
+    );
+    assert_eq!(named, ["edr", "file.agent", "os.eol"]);
+    assert!(catalogue.named_in("permit (principal in Group::\"edr\", action, resource);").is_empty());
+    let wanted = catalogue.wanted(named.iter().map(String::as_str));
+    assert_eq!(ids(&wanted), ["edr", "file.agent", "os.kernel", "os.version"], "the end of life needs the version");
+    assert!(wanted[0].products.iter().any(|product| product.name == "acme"));
+    assert!(wanted[0].products.iter().any(|product| product.name == "crowdstrike"));
+    assert!(wanted[1].hash && wanted[1].path.linux.as_deref() == Some("/etc/agent.conf"));
 }

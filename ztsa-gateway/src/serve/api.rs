@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CACHE_CONTROL;
 use http::request::Parts as RequestParts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
@@ -91,7 +91,7 @@ fn with_nonce(parts: &Parts, response: &mut axum::response::Response) {
 }
 
 async fn metadata(State(parts): Shared) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], parts.metadata.clone())
+    Json(crate::metadata::document(&parts.config, parts.engine.posture_wanted()))
 }
 
 /// Says whether new tunnels are taken: load balancers ask.

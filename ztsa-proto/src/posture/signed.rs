@@ -121,6 +121,10 @@ fn check_report(report: &Report) -> Result<(), PostureError> {
             return Err(PostureError::Value { id: check.id.clone() });
         }
     }
+    let fits = |(id, proof): (&String, &String)| is_id(id) && proof.len() <= LARGEST_PROOF;
+    if report.evidence.len() > MOST_PROOFS || !report.evidence.iter().all(fits) {
+        return Err(PostureError::Evidence);
+    }
     Ok(())
 }
 
@@ -174,6 +178,9 @@ pub enum PostureError {
         /// The check.
         id: String,
     },
+    /// There is too much evidence.
+    #[error("the evidence in the posture report is more than 4 pieces, or one is larger than 16 KiB")]
+    Evidence,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -197,5 +204,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const VERSION: u32 = 1;
 const MOST_CHECKS: usize = 64;
 const LARGEST_VALUE: usize = 1024;
+const MOST_PROOFS: usize = 4;
+const LARGEST_PROOF: usize = 16 * 1024;
 const LONGEST_JTI: usize = 256;
 const LONGEST_NONCE: usize = 512;

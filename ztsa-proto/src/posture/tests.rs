@@ -36,6 +36,8 @@ fn report() -> Report {
         privilege: Privilege::User,
         client: ClientInfo { name: "ztsa".to_owned(), version: "0.1.0".to_owned() },
         checks: vec![check("disk.root", State::Pass), unknown],
+        partial: false,
+        evidence: BTreeMap::new(),
     }
 }
 
@@ -107,6 +109,9 @@ fn one_wrong_member_is_enough_to_be_refused() {
         ("/claims/report/checks", check("a", json!("x".repeat(1_023))), PostureError::Value { id: "a".to_owned() }),
         ("/claims/report/checks", json!([{"id": "a", "state": "maybe", "at": 1, "ttl": 1}]), PostureError::Claims),
         ("/claims/report/checks", json!([{"id": "a", "at": 1, "ttl": 1}]), PostureError::Claims),
+        ("/claims/report/evidence", json!({"cert.a": "x".repeat(16 * 1024 + 1)}), PostureError::Evidence),
+        ("/claims/report/evidence", json!({"1": "", "2": "", "3": "", "4": "", "5": ""}), PostureError::Evidence),
+        ("/claims/report/evidence", json!({"Cert A": ""}), PostureError::Evidence),
     ] {
         let text = spoilt(&key, place, value);
         assert_eq!(super::check(&text, &expected(&device)), Err(error), "{place}");
@@ -146,6 +151,9 @@ fn a_report_holds_for_five_minutes_and_some_skew() {
 #[test]
 fn ids_have_names_in_policies_and_problems() {
     assert_eq!(policy_name("disk.root"), "disk_root");
+    assert_eq!(policy_name("file.agent"), "file.agent");
+    assert_eq!((family("file.agent"), family("files.agent"), family("edr")), (Some(("file", "agent")), None, None));
+    assert_eq!((ttl("disk.root"), ttl("process.agent"), ttl("x.acme.edr")), (3_600, 300, 300));
     for (id, code) in [
         ("disk.root", "posture.disk_encryption"),
         ("disk.swap", "posture.disk_encryption"),
@@ -153,13 +161,16 @@ fn ids_have_names_in_policies_and_problems() {
         ("os.kernel", "posture.os_kernel"),
         ("os.patch_age", "posture.patch_age"),
         ("x.acme.edr", "posture.x_acme_edr"),
+        ("file.agent", "posture.file"),
+        ("cert.corp", "posture.certificate"),
     ] {
         assert_eq!(problem_code(id), code);
     }
-    for id in KNOWN {
+    for known in KNOWN.iter().chain(FAMILIES) {
         assert!(
-            crate::problem::codes().any(|code| code == problem_code(id)),
-            "{id} has a row in the table of problems"
+            crate::problem::codes().any(|code| code == known.code),
+            "{} has a row in the table of problems",
+            known.id
         );
     }
 }

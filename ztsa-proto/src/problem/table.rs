@@ -1,5 +1,7 @@
 //! The one table of problems that this project knows.
 
+mod posture;
+
 use super::Retry;
 
 /// Describes one code.
@@ -17,12 +19,17 @@ pub(super) struct Row {
 
 /// Finds the row of a code, or of its first part, or the general one.
 pub(super) fn row(code: &str) -> &'static Row {
-    let exact = |wanted: &str| ROWS.iter().find(|row| row.code == wanted);
+    let exact = |wanted: &str| rows().find(|row| row.code == wanted);
     let family = || {
         let (first, _) = code.split_once('.')?;
         FAMILIES.iter().find(|(name, _)| *name == first).and_then(|(_, general)| exact(general))
     };
     exact(code).or_else(family).unwrap_or(&OTHER)
+}
+
+/// Goes through every known code.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(posture::ROWS)
 }
 
 /// Which row stands for codes of a family that have no row of their own.
@@ -66,8 +73,7 @@ const fn row_of(
     Row { code, status, title, retry, remedy, proxy_error, exit }
 }
 
-/// Every known code.
-pub(super) static ROWS: &[Row] = &[
+static ROWS: &[Row] = &[
     row_of("auth.required", 401, "Sign-in needed", Retry::AfterLogin, "Sign in with `ztsa login`.", DENIED, 3),
     row_of(
         "auth.expired",
@@ -210,42 +216,6 @@ pub(super) static ROWS: &[Row] = &[
         "This device has not reported its state",
         AFTER,
         "Check with `ztsa posture` that this device can report its state, then try again.",
-        DENIED,
-        5,
-    ),
-    row_of(
-        "posture.disk_encryption",
-        403,
-        "This device's disk is not known to be encrypted",
-        AFTER,
-        "Turn on disk encryption, check it with `ztsa posture`, then try again.",
-        DENIED,
-        5,
-    ),
-    row_of(
-        "posture.os_version",
-        403,
-        "This device's operating system is too old",
-        AFTER,
-        "Update the operating system, check it with `ztsa posture`, then try again.",
-        DENIED,
-        5,
-    ),
-    row_of(
-        "posture.os_kernel",
-        403,
-        "This device's kernel is too old",
-        AFTER,
-        "Update the system and restart it, check it with `ztsa posture`, then try again.",
-        DENIED,
-        5,
-    ),
-    row_of(
-        "posture.patch_age",
-        403,
-        "This device lacks recent updates",
-        AFTER,
-        "Install the pending updates, check it with `ztsa posture`, then try again.",
         DENIED,
         5,
     ),

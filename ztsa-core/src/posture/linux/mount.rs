@@ -1,5 +1,8 @@
 //! /proc/self/mountinfo and /proc/swaps (proc(5)).
 
+/// The longest table of mounts that is read, in bytes.
+pub(super) const LARGEST: u64 = 4 * 1024 * 1024;
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -44,6 +47,11 @@ pub(super) fn of<'m>(mounts: &'m [Mount], path: &str) -> Option<&'m Mount> {
         path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     mounts.iter().filter(above).max_by_key(|mount| mount.point.trim_end_matches('/').len())
+}
+
+/// What is mounted at exactly this place, the last one on top.
+pub(super) fn at<'m>(mounts: &'m [Mount], point: &str) -> Option<&'m Mount> {
+    mounts.iter().rfind(|mount| mount.point == point)
 }
 
 /// Reads the swap areas; `None` when the text is not such a table.

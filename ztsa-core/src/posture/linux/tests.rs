@@ -1,9 +1,14 @@
+mod checks;
+
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use ztsa_proto::posture::State;
 
 use super::*;
 use crate::http::script::TempDir;
+
+const MOUNTS: &str = "/proc/self/mountinfo";
+const SWAPS: &str = "/proc/swaps";
 
 /// A tree of files that stands for a machine.
 struct Machine(TempDir);
@@ -59,7 +64,11 @@ impl Machine {
     }
 
     fn look(&self, id: &str) -> Finding {
-        look(id, &Sys::at(self.0.path(), 1000), UnixTime(2_000_000_000))
+        look(&Wanted::from(id), &self.sys(), UnixTime(2_000_000_000))
+    }
+
+    fn sys(&self) -> Sys {
+        Sys::at(self.0.path(), 1000, &[1000])
     }
 
     fn is(&self, id: &str, state: State, value: &str) {
@@ -166,15 +175,85 @@ fn where_there_is_no_disk_the_question_does_not_arise() {
 #[test]
 fn what_cannot_be_told_is_unknown() {
     on("0:41", "zfs", "rpool/root").is("disk.root", State::Unknown, "unsupported");
-    on("0:42", "bcachefs", "/dev/sda").is("disk.root", State::Unknown, "unsupported");
     on("8:1", "ext4", "/dev/sda1").is("disk.root", State::Unknown, "absent");
-    let machine = on("7:0", "ext4", "/dev/loop0");
-    machine.device("7:0", "loop0", &[], None).file("/sys/devices/virtual/block/loop0/loop/backing_file", "/image\n");
+    let machine = on("43:0", "ext4", "/dev/nbd0");
+    machine.device("43:0", "nbd0", &[], None);
     machine.is("disk.root", State::Unknown, "unsupported");
     Machine::new("").is("disk.root", State::Unknown, "parse");
     let machine = on("9:0", "xfs", "/dev/md0");
     machine.device("9:0", "md0", &["md0"], None);
     machine.is("disk.root", State::Unknown, "parse");
+}
+
+#[test]
+fn a_file_used_as_a_disk_lies_on_the_disk_of_the_file() {
+    let machine =
+        Machine::new("1 0 253:0 / /data rw - ext4 /dev/mapper/data rw\n2 1 7:0 / / rw - ext4 /dev/loop0 rw\n");
+    machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("data", "CRYPT-LUKS2-a")));
+    machine.device("7:0", "loop0", &[], None);
+    machine.is("disk.root", State::Unknown, "unsupported");
+    let backing = "/sys/devices/virtual/block/loop0/loop/backing_file";
+    machine.file(backing, "/data/image\n");
+    machine.is("disk.root", State::Pass, "luks2");
+    machine.file(backing, "/data/image (deleted)\n");
+    machine.is("disk.root", State::Unknown, "unsupported");
+    machine.file(backing, "/image\n");
+    machine.is("disk.root", State::Unknown, "parse");
+}
+
+#[test]
+fn a_home_in_an_encrypted_file_is_encrypted() {
+    // systemd-homed: LUKS in a file in /home
+    let machine = Machine::new(
+        "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 253:3 / /home/alice rw - btrfs /dev/mapper/home-alice rw\n",
+    );
+    machine.device("8:0", "sda", &[], None).partition("8:1", "sda", "sda1").device("7:0", "loop0", &[], None);
+    machine.device("253:3", "dm-3", &["loop0"], Some(("home-alice", "CRYPT-LUKS2-b")));
+    machine.is("disk.root", State::Fail, "none visible");
+    machine.is("disk.home", State::Pass, "luks2");
+    for kind in ["ecryptfs", "fuse.gocryptfs"] {
+        let machine =
+            Machine::new(&format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:70 / /home/alice rw - {kind} x rw\n"));
+        machine.is("disk.home", State::Pass, kind);
+    }
+}
+
+#[test]
+fn an_image_of_the_system_counts_by_the_disk_below() {
+    let machine =
+        Machine::new("1 0 0:30 / / ro - overlay composefs ro\n2 1 253:0 / /sysroot rw - xfs /dev/mapper/root rw\n");
+    machine.device("8:0", "sda", &[], None).device("253:0", "dm-0", &["sda"], Some(("root", "CRYPT-LUKS2-a")));
+    machine.is("disk.root", State::Pass, "luks2");
+}
+
+type Program = fn(&crate::posture::command::Call<'_>) -> Result<String, Reason>;
+
+#[test]
+fn file_systems_of_many_disks_count_by_all_of_them() {
+    let machine = on("0:42", "bcachefs", "/dev/mapper/one:/dev/sdb");
+    machine.device("8:0", "sda", &[], None).device("8:16", "sdb", &[], None);
+    machine.device("253:0", "dm-0", &["sda"], Some(("one", "CRYPT-LUKS2-a")));
+    machine.is("disk.root", State::Unknown, "unsupported");
+    machine.device("253:1", "dm-1", &["sdb"], Some(("two", "CRYPT-LUKS2-b")));
+    machine.file(MOUNTS, "22 1 0:42 / / rw - bcachefs /dev/mapper/one:/dev/mapper/two rw\n");
+    machine.is("disk.root", State::Pass, "luks2");
+    machine.file(MOUNTS, "22 1 0:41 / / rw - zfs rpool/ROOT/debian rw\n");
+    let native: Program =
+        |call| if call.program == "/sbin/zfs" { Ok("aes-256-gcm\n".to_owned()) } else { Err(Reason::Absent) };
+    let below: Program = |call| match call.arguments.first() {
+        Some(&"get") => Ok("off\n".to_owned()),
+        _ => Ok("rpool\t1G\n  mirror-0\t1G\n    /dev/mapper/one\t-\n    /dev/mapper/two\t-\n".to_owned()),
+    };
+    let plain: Program = |call| match call.arguments.first() {
+        Some(&"get") => Ok("off\n".to_owned()),
+        _ => Ok("rpool\t1G\n  /dev/mapper/one\t-\n  /dev/sdb\t-\n".to_owned()),
+    };
+    for (run, state, value) in
+        [(native, State::Pass, "zfs aes-256-gcm"), (below, State::Pass, "luks2"), (plain, State::Fail, "none visible")]
+    {
+        let found = disk::of(&machine.sys().with_programs(run), "/");
+        assert_eq!((found.state, found.value), (state, Some(json!(value))));
+    }
 }
 
 #[test]
@@ -189,7 +268,7 @@ fn swap_is_judged_by_every_area() {
     machine.is("disk.swap", State::Fail, "none visible");
     machine.file("/sys/devices/virtual/block/zram0/backing_dev", "/dev/sda\n");
     machine.file(SWAPS, "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 100\n");
-    machine.is("disk.swap", State::Unknown, "unsupported");
+    machine.is("disk.swap", State::Fail, "none visible");
     fs::remove_file(machine.path(SWAPS)).unwrap();
     machine.is("disk.swap", State::Unknown, "absent");
 }
@@ -220,7 +299,7 @@ fn the_system_s_version_is_a_value() {
     machine.file(KERNEL, "6.1.0-31-amd64\n");
     machine.is("os.kernel", State::Pass, "6.1.0-31-amd64");
     machine.file("/run/host/os-release", "ID=fedora\nVERSION_ID=43\n");
-    assert_eq!(os(&Sys::at(machine.0.path(), 0)).id, "fedora", "inside a toolbox the host counts");
+    assert_eq!(os(&machine.sys()).id, "fedora", "inside a toolbox the host counts");
     machine.file("/run/host/os-release", "nonsense");
     machine.is("os.version", State::Unknown, "parse");
 }

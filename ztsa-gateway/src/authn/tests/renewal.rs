@@ -168,6 +168,8 @@ fn report() -> Report {
         privilege: Privilege::User,
         client: ClientInfo::default(),
         checks: Vec::new(),
+        partial: false,
+        evidence: std::collections::BTreeMap::new(),
     }
 }
 
@@ -181,7 +183,7 @@ async fn a_posture_report_is_of_this_device_for_this_gateway_now_and_once() {
     };
     let send = |jws: &str, now| world.authn.posture(jws, &session, now);
     let good = sign(&world.device, GATEWAY, Some(&nonce), ztsa_proto::time::UnixTime(1000));
-    assert_eq!(send(&good, NOW).unwrap(), report(), "with a clock that says 1970 and a nonce");
+    assert_eq!(send(&good, NOW).unwrap().report, report(), "with a clock that says 1970 and a nonce");
     assert_eq!(send(&good, NOW).unwrap_err(), AuthnError::PostureNonce);
     let plain = sign(&world.device, GATEWAY, None, NOW);
     assert!(send(&plain, after(200)).is_ok(), "with a right clock and no nonce");
@@ -215,7 +217,7 @@ async fn a_bad_report_refuses_the_exchange() {
         "{error}"
     );
     let good = posture::sign(&world.device, &report(), GATEWAY, None, NOW).unwrap();
-    assert_eq!(world.exchange(with(good), NOW).await.unwrap().posture, Some(report()));
+    assert_eq!(world.exchange(with(good), NOW).await.unwrap().posture.map(|accepted| accepted.report), Some(report()));
 }
 
 #[tokio::test]

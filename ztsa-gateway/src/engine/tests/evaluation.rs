@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
-use ztsa_proto::posture::{Assurance, Check, ClientInfo, Os, Privilege, Report, State};
+use ztsa_proto::posture::{Accepted, Assurance, Check, ClientInfo, Os, Privilege, Report, State};
 
 use super::World;
 use super::world::{PEER, thumbprint};
@@ -23,7 +23,7 @@ fn state(lease: &Lease) -> String {
     }
 }
 
-fn report(world: &World, checks: &[(&str, State)]) -> Report {
+fn report(world: &World, checks: &[(&str, State)]) -> Accepted {
     let at = world.engine.now();
     let checks = checks.iter().map(|(id, state)| Check {
         id: (*id).to_owned(),
@@ -36,14 +36,17 @@ fn report(world: &World, checks: &[(&str, State)]) -> Report {
         ttl: 3_600,
         took_ms: 0,
     });
-    Report {
+    let report = Report {
         v: 1,
         id: "r".to_owned(),
         os: Os::default(),
         privilege: Privilege::User,
         client: ClientInfo::default(),
         checks: checks.collect(),
-    }
+        partial: false,
+        evidence: std::collections::BTreeMap::new(),
+    };
+    Accepted { report, nonce: None, jti: "1".to_owned(), issued_at: at }
 }
 
 #[test]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn mistakes(text: &str) -> Vec<Mistake> {
-    match Policies::compile(&[source(text)], &apps()) {
+    match Policies::compile(&[source(text)], &apps(), &Arc::default()) {
         Err(PolicyError::Mistakes(mistakes)) => mistakes,
         other => panic!("{text}: {other:?}"),
     }
@@ -88,9 +88,11 @@ fn names_that_match_no_app_are_warned_of() {
 
 #[test]
 fn the_schema_parses_and_names_every_check() {
-    schema::Vocabulary::new().unwrap();
-    for id in crate::posture::KNOWN {
-        assert!(schema::text().contains(&ztsa_proto::posture::policy_name(id)), "{id}");
+    let catalogue = Arc::new(Catalogue::default());
+    schema::Vocabulary::new(&catalogue).unwrap();
+    for id in catalogue.ids() {
+        let line = format!("    {}: Fact,\n", ztsa_proto::posture::policy_name(id));
+        assert!(schema::text(&catalogue).contains(&line), "{id}");
     }
 }
 
@@ -105,20 +107,20 @@ fn a_directory_is_read_in_order_and_without_what_editors_leave() {
     write("a.cedar~", "nonsense");
     write("README", "nonsense");
     let before = fingerprint(&dir).unwrap();
-    let policies = Policies::load(&dir, &apps()).unwrap();
+    let policies = Policies::load(&dir, &apps(), &Arc::default()).unwrap();
     assert_eq!(policies.len(), 3);
     write("b.cedar", "permit (principal, action, resource) when { context.nope };");
     assert_ne!(fingerprint(&dir).unwrap(), before);
-    let error = Policies::load(&dir, &apps()).unwrap_err().to_string();
+    let error = Policies::load(&dir, &apps(), &Arc::default()).unwrap_err().to_string();
     assert!(error.contains("b.cedar:1:"), "{error}");
     std::fs::remove_dir_all(&dir).unwrap();
-    assert!(matches!(Policies::load(&dir, &apps()), Err(PolicyError::Read { .. })));
+    assert!(matches!(Policies::load(&dir, &apps(), &Arc::default()), Err(PolicyError::Read { .. })));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_text_at_all_makes_the_reader_panic(text in "[@(){};\"/\\\\a-z:., \n=]{0,200}") {
-        let _ = Policies::compile(&[source(&text)], &apps());
+        let _ = Policies::compile(&[source(&text)], &apps(), &Arc::default());
     }
 }

@@ -1,0 +1,107 @@
+//! The client certificate that the person named: shown in a report, with a proof that its key is theirs.
+
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use zeroize::Zeroizing;
+use ztsa_proto::{
+    jws::SignError,
+    posture::{
+        Check, Reason, Report, State,
+        certificate::{About, Key, prove},
+    },
+};
+
+use super::sys::{self, open};
+use crate::config::ClientCertificate;
+
+/// The longest file, in bytes.
+const LIMIT: u64 = 64 * 1024;
+
+/// Why a client certificate cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    #[error("{path} cannot be read ({reason})", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: Reason,
+    },
+    /// The file holds no certificate.
+    #[error("{path} holds no PEM certificate", path = path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds no key of a supported sort.
+    #[error("{path} holds no private key that can be used: RSA, P-256, P-384 or Ed25519 without a password", path = path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key does not sign.
+    #[error("the certificate's key could not be used to sign")]
+    Sign,
+}
+
+impl CertificateError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Unreadable { reason, .. } => *reason,
+            Self::NoCertificate { .. } | Self::NoKey { .. } | Self::Sign => Reason::Parse,
+        }
+    }
+}
+
+/// Makes the proof for one report.
+///
+/// # Errors
+/// [`CertificateError`] says which file is at fault.
+fn proof_of(certificate: &ClientCertificate, about: &About) -> Result<String, CertificateError> {
+    let chain = read(&certificate.chain)?;
+    let chain: Vec<Vec<u8>> =
+        CertificateDer::pem_slice_iter(&chain).flatten().map(|certificate| certificate.as_ref().to_vec()).collect();
+    if chain.is_empty() {
+        return Err(CertificateError::NoCertificate { path: certificate.chain.clone() });
+    }
+    let no_key = || CertificateError::NoKey { path: certificate.key.clone() };
+    let pem = read(&certificate.key)?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key())?;
+    let key = Key::from_der(der.secret_der()).map_err(|_| no_key())?;
+    prove(&key, &chain, about).map_err(|_: SignError| CertificateError::Sign)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    use std::io::Read as _;
+    let unreadable = |reason| CertificateError::Unreadable { path: path.to_owned(), reason };
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = open(path).map_err(unreadable)?;
+    file.take(LIMIT).read_to_end(&mut bytes).map_err(|error| unreadable(sys::reason(&error)))?;
+    Ok(bytes)
+}
+
+/// Shows the certificate in each check of a report that wants it; without a nonce of the gateway nothing can be proved.
+pub(crate) fn attest(report: &mut Report, certificate: Option<&ClientCertificate>, about: Option<&About>) {
+    let (Some(certificate), Some(about)) = (certificate, about) else { return };
+    let wanted = |check: &&mut Check| check.id.starts_with("cert.");
+    let mut checks = report.checks.iter_mut().filter(wanted).peekable();
+    if checks.peek().is_none() {
+        return;
+    }
+    let proof = proof_of(certificate, about);
+    for check in checks {
+        check.source = certificate.chain.display().to_string();
+        match &proof {
+            Ok(proof) => {
+                (check.state, check.reason, check.value) = (State::Pass, None, Some("shown".into()));
+                report.evidence.insert(check.id.clone(), proof.clone());
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the client certificate is not shown");
+                (check.state, check.reason, check.value) = (State::Unknown, Some(error.reason()), None);
+            }
+        }
+    }
+}

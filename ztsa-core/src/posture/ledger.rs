@@ -1,0 +1,130 @@
+//! What the gateway was told, so that only what is new is told again.
+
+use std::{collections::HashMap, time::Duration};
+
+use ztsa_proto::{
+    name::DeviceId,
+    posture::{Check, Report},
+    time::UnixTime,
+};
+
+/// Remembers what the gateway was told of this device by this process.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    told: HashMap<String, Told>,
+    device: Option<DeviceId>,
+    last: Option<UnixTime>,
+}
+
+#[derive(Debug)]
+struct Told {
+    check: Check,
+    at: UnixTime,
+}
+
+/// A report is sent at least this often, even when nothing is new: it says that the device is there.
+const HEARTBEAT: Duration = Duration::from_secs(300);
+
+impl Ledger {
+    /// Leaves out of a report what the gateway knows already: answers that are as they were, and were told less than half
+    /// of their time ago.
+    #[must_use]
+    pub fn news(&self, report: Report, device: &DeviceId, now: UnixTime) -> Report {
+        if self.told.is_empty() || self.device.as_ref() != Some(device) {
+            return report;
+        }
+        let mut report = report;
+        report.checks.retain(|check| self.told.get(&check.id).is_none_or(|told| told.is_old(check, now)));
+        report.partial = true;
+        report
+    }
+
+    /// Says whether a report is worth sending by itself: it has news, or the device was not heard of for five minutes.
+    #[must_use]
+    pub fn is_due(&self, report: &Report, now: UnixTime) -> bool {
+        !report.checks.is_empty() || self.last.is_none_or(|last| now.since(last) >= HEARTBEAT)
+    }
+
+    /// Notes what was sent; `kept` is what the gateway then had. A gateway that lacks something, as after its restart, is
+    /// told everything the next time.
+    pub fn delivered(&mut self, report: &Report, device: &DeviceId, kept: &[Check], now: UnixTime) {
+        if !report.partial || self.device.as_ref() != Some(device) {
+            self.told.clear();
+        }
+        self.device = Some(device.clone());
+        self.last = Some(now);
+        for check in &report.checks {
+            self.told.insert(check.id.clone(), Told { check: check.clone(), at: now });
+        }
+        if self.told.keys().any(|id| kept.iter().all(|check| check.id != *id)) {
+            self.told.clear();
+        }
+    }
+}
+
+impl Told {
+    /// Whether the gateway has to be told again.
+    fn is_old(&self, now_seen: &Check, now: UnixTime) -> bool {
+        let before = &self.check;
+        let same = (before.state, before.reason) == (now_seen.state, now_seen.reason)
+            // The seconds since the start always differ.
+            && (before.value == now_seen.value || now_seen.id == "os.uptime");
+        !same || now.since(self.at) >= Duration::from_secs(now_seen.ttl / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ztsa_proto::{
+        jws::{Signer as _, SoftwareKey},
+        posture::{State, Wanted},
+    };
+
+    use crate::posture::{Sys, collect};
+
+    const NOW: UnixTime = UnixTime(1_795_352_700);
+
+    fn report(states: &[(&str, State)]) -> Report {
+        let wanted: Vec<Wanted> = states.iter().map(|(id, _)| Wanted::from(*id)).collect();
+        let mut report = collect(&wanted, &Sys::at("/nowhere", 1000, &[]), "ztsa", NOW);
+        report.checks.iter_mut().zip(states).for_each(|(check, (_, state))| check.state = *state);
+        report
+    }
+
+    fn ids(report: &Report) -> Vec<&str> {
+        report.checks.iter().map(|check| check.id.as_str()).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_told_again_and_each_before_it_is_out_of_date() {
+        let device = SoftwareKey::generate().unwrap().public_key().thumbprint();
+        let mut ledger = Ledger::default();
+        let first = report(&[("fw.enabled", State::Pass), ("disk.root", State::Pass)]);
+        let sent = ledger.news(first.clone(), &device, NOW);
+        assert_eq!((sent.partial, ids(&sent)), (false, vec!["fw.enabled", "disk.root"]));
+        ledger.delivered(&sent, &device, &sent.checks, NOW);
+        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+        let same = ledger.news(first.clone(), &device, at(60));
+        assert_eq!((same.partial, ids(&same).len()), (true, 0));
+        assert!(!ledger.is_due(&same, at(60)) && ledger.is_due(&same, at(300)), "silence is broken after five minutes");
+        let worse = ledger.news(report(&[("fw.enabled", State::Pass), ("disk.root", State::Fail)]), &device, at(60));
+        assert_eq!(ids(&worse), ["disk.root"]);
+        assert!(ledger.is_due(&worse, at(60)));
+        let later = ledger.news(first.clone(), &device, at(150));
+        assert_eq!(ids(&later), ["fw.enabled"], "half of its five minutes are over");
+        let other = SoftwareKey::generate().unwrap().public_key().thumbprint();
+        assert!(!ledger.news(first, &other, at(60)).partial, "another key is another device");
+    }
+
+    #[test]
+    fn a_gateway_that_forgot_is_told_everything() {
+        let device = SoftwareKey::generate().unwrap().public_key().thumbprint();
+        let mut ledger = Ledger::default();
+        let first = report(&[("fw.enabled", State::Pass), ("disk.root", State::Pass)]);
+        ledger.delivered(&first, &device, &first.checks, NOW);
+        let news = ledger.news(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)]), &device, NOW);
+        ledger.delivered(&news, &device, &news.checks, NOW);
+        assert!(!ledger.news(first, &device, NOW).partial);
+    }
+}

@@ -1,0 +1,197 @@
+//! How the system is kept up to date.
+
+use ztsa_proto::{posture::Reason, time::UnixTime};
+
+use super::{Finding, Sys, is_enabled, release};
+use crate::posture::sys::reason;
+
+const DAY: u64 = 86_400;
+const APT: &str = "/etc/apt/apt.conf.d";
+const TIMERS: &str = "timers.target";
+/// What package managers write when they update.
+const PACKAGES: [&str; 8] = [
+    "/var/lib/dpkg/status",
+    "/var/lib/apt/lists",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/var/lib/pacman/local",
+    "/lib/apk/db/installed",
+    "/sysroot/ostree/repo/refs",
+];
+
+/// The days since packages were last changed: evidence of updates, not proof.
+pub(super) fn patch_age(sys: &Sys, now: UnixTime) -> Finding {
+    let mut newest: Option<(UnixTime, &'static str)> = None;
+    let mut hidden = Reason::Absent;
+    for path in PACKAGES {
+        match std::fs::metadata(sys.path(path)).and_then(|found| found.modified()) {
+            Ok(time) => newest = newest.max(Some((UnixTime::from(time), path))),
+            Err(error) if reason(&error) == Reason::Absent => {}
+            Err(error) => hidden = reason(&error),
+        }
+    }
+    match newest {
+        Some((time, source)) => Finding::pass(now.since(time).as_secs() / DAY, source),
+        None => Finding::unknown(hidden, "package database"),
+    }
+}
+
+/// Whether updates install themselves, by the tool of the distribution.
+pub(super) fn automatic(sys: &Sys) -> Finding {
+    let release = match release(sys) {
+        Ok(release) => release,
+        Err(reason) => return Finding::unknown(reason, super::RELEASE),
+    };
+    if sys.exists("/etc/rpm-ostreed.conf") == Ok(true) {
+        return ostree(sys);
+    }
+    if release.is(&["debian", "ubuntu"]) {
+        return unattended(sys);
+    }
+    if release.is(&["fedora", "rhel", "centos"]) {
+        return dnf(sys);
+    }
+    if release.is(&["suse", "opensuse"]) {
+        return timer(sys, "transactional-update.timer");
+    }
+    Finding::unknown(Reason::Unsupported, super::RELEASE)
+}
+
+/// apt: the last word on `APT::Periodic::Unattended-Upgrade` counts.
+fn unattended(sys: &Sys) -> Finding {
+    let files = match sys.names(APT) {
+        Ok(files) => files,
+        Err(reason) => return Finding::unknown(reason, APT),
+    };
+    let mut said = None;
+    for file in files.iter().filter(|file| !file.ends_with('~') && !file.contains(".dpkg-")).take(200) {
+        match sys.read(&format!("{APT}/{file}")) {
+            Ok(text) => said = apt_setting(&text, "APT::Periodic::Unattended-Upgrade").or(said),
+            Err(Reason::Absent) => {}
+            Err(reason) => return Finding::unknown(reason, APT),
+        }
+    }
+    match said.as_deref() {
+        Some("0" | "") => Finding::fail("unattended-upgrades off", APT),
+        Some(_) => Finding::pass("unattended-upgrades", APT),
+        None => Finding::fail("unattended-upgrades not set", APT),
+    }
+}
+
+/// The value of a setting that stands alone on its line: `NAME "VALUE";`.
+fn apt_setting(text: &str, name: &str) -> Option<String> {
+    let value = |line: &str| {
+        let rest = line.trim().strip_prefix(name)?.trim_start();
+        let value = rest.strip_suffix(';')?.trim().trim_matches('"');
+        Some(value.to_owned())
+    };
+    text.lines().filter_map(value).next_back()
+}
+
+fn dnf(sys: &Sys) -> Finding {
+    let timers = ["dnf5-automatic.timer", "dnf-automatic.timer", "dnf-automatic-install.timer"];
+    let mut hidden = None;
+    for name in timers {
+        match is_enabled(sys, TIMERS, name) {
+            Ok(true) if name == "dnf-automatic-install.timer" => return Finding::pass("dnf-automatic-install", name),
+            Ok(true) => return dnf_applies(sys, name),
+            Ok(false) => {}
+            Err(reason) => hidden = Some(reason),
+        }
+    }
+    match hidden {
+        Some(reason) => Finding::unknown(reason, "systemd timers"),
+        None => Finding::fail("dnf-automatic off", "systemd timers"),
+    }
+}
+
+fn dnf_applies(sys: &Sys, timer: &'static str) -> Finding {
+    const FILES: [&str; 2] = ["/etc/dnf/automatic.conf", "/etc/dnf/dnf5-plugins/automatic.conf"];
+    for file in FILES {
+        match sys.read(file) {
+            Ok(text) => {
+                let applies = ini_setting(&text, "apply_updates").is_some_and(|value| is_true(&value));
+                return Finding::of(
+                    applies,
+                    if applies { "dnf-automatic" } else { "dnf-automatic only downloads" },
+                    file,
+                );
+            }
+            Err(Reason::Absent) => {}
+            Err(reason) => return Finding::unknown(reason, file),
+        }
+    }
+    Finding::unknown(Reason::Absent, timer)
+}
+
+fn ostree(sys: &Sys) -> Finding {
+    const FILE: &str = "/etc/rpm-ostreed.conf";
+    let policy = match sys.read(FILE) {
+        Ok(text) => ini_setting(&text, "AutomaticUpdatePolicy").unwrap_or_default(),
+        Err(reason) => return Finding::unknown(reason, FILE),
+    };
+    let timer = is_enabled(sys, TIMERS, "rpm-ostreed-automatic.timer");
+    match (policy.as_str(), timer) {
+        ("stage" | "apply", Ok(true)) => Finding::pass(format!("rpm-ostree {policy}"), FILE),
+        ("stage" | "apply", Err(reason)) => Finding::unknown(reason, "systemd timers"),
+        _ => Finding::fail("rpm-ostree not automatic", FILE),
+    }
+}
+
+fn timer(sys: &Sys, name: &'static str) -> Finding {
+    match is_enabled(sys, TIMERS, name) {
+        Ok(on) => Finding::of(on, if on { name } else { "no timer for updates" }, "systemd timers"),
+        Err(reason) => Finding::unknown(reason, "systemd timers"),
+    }
+}
+
+/// The value of a key anywhere in an ini file; a comment is none.
+pub(super) fn ini_setting(text: &str, key: &str) -> Option<String> {
+    let value = |line: &str| {
+        let (name, value) = line.trim().split_once('=')?;
+        (name.trim() == key).then(|| value.trim().to_owned())
+    };
+    text.lines().filter_map(value).next_back()
+}
+
+pub(super) fn is_true(value: &str) -> bool {
+    ["yes", "true", "on", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// Whether updates wait for a restart. Only Debian's family says so with a file; the others would have to be asked at length.
+pub(super) fn reboot(sys: &Sys) -> Finding {
+    const FLAG: &str = "/run/reboot-required";
+    match release(sys) {
+        Ok(release) if release.is(&["debian", "ubuntu"]) => match sys.exists(FLAG) {
+            Ok(waits) => Finding::of(!waits, if waits { "restart wanted" } else { "none" }, FLAG),
+            Err(reason) => Finding::unknown(reason, FLAG),
+        },
+        Ok(_) => Finding::unknown(Reason::Unsupported, FLAG),
+        Err(reason) => Finding::unknown(reason, super::RELEASE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn settings_are_read_and_the_last_word_counts() {
+        let text = "// a comment\nAPT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n APT::Periodic::Unattended-Upgrade \"0\";\n";
+        assert_eq!(apt_setting(text, "APT::Periodic::Unattended-Upgrade").as_deref(), Some("0"));
+        assert_eq!(apt_setting("#APT::Periodic::Unattended-Upgrade \"1\";", "APT::Periodic::Unattended-Upgrade"), None);
+        assert_eq!(
+            ini_setting("[commands]\n# apply_updates = no\napply_updates = yes\n", "apply_updates").as_deref(),
+            Some("yes")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_setting_is_too_much(text in "\\PC{0,200}", key in "[a-z:]{0,8}") {
+            let _ = (apt_setting(&text, &key), ini_setting(&text, &key).map(|value| is_true(&value)));
+        }
+    }
+}
