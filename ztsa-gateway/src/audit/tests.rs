@@ -130,22 +130,6 @@ async fn a_restart_appends_and_a_line_that_was_cut_stays_alone() {
 }
 
 #[tokio::test]
-async fn a_rotated_log_goes_on_in_a_new_file() {
-    let (path, old) = (file(), file());
-    let audit = open(&path);
-    audit.record(record(Activity::SignIn, Outcome::Success));
-    audit.flush().await;
-    std::fs::rename(&path, &old).unwrap();
-    audit.record(record(Activity::SignOut, Outcome::Success));
-    audit.flush().await;
-    assert_eq!((lines(&old).len(), lines(&path).len(), audit.lost()), (1, 1, 0));
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    for path in [path, old] {
-        std::fs::remove_file(path).unwrap();
-    }
-}
-
-#[tokio::test]
 async fn a_full_disk_is_counted_and_stops_nobody() {
     // a device whose disk is always full
     let audit = open(Path::new("/dev/full"));

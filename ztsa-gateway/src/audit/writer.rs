@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -17,6 +18,8 @@ use super::{Record, event};
 const QUEUE: usize = 16_384;
 /// The bytes gathered before they are written, when more events wait.
 const BATCH: usize = 256 * 1024;
+/// How often it is looked whether somebody moved the file away.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
@@ -68,7 +71,7 @@ impl Writer {
                 std::sync::mpsc::TrySendError::Full(back) => message = back,
                 std::sync::mpsc::TrySendError::Disconnected(_) => return,
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(queue);
         drop(told.await);
@@ -118,12 +121,14 @@ struct Log {
     /// A line may have been cut: the next one starts on a line of its own.
     torn: bool,
     failing: bool,
+    /// When the name of the file was last compared with what is open.
+    looked: Instant,
 }
 
 impl Log {
     fn open(path: &Path) -> std::io::Result<Log> {
         let file = append_to(path)?;
-        Ok(Log { path: path.to_owned(), torn: ends_torn(path), file, failing: false })
+        Ok(Log { path: path.to_owned(), torn: ends_torn(path), file, failing: false, looked: Instant::now() })
     }
 
     fn append(&mut self, lines: &[u8], events: u64, lost: &AtomicU64) {
@@ -147,9 +152,14 @@ impl Log {
     }
 
     fn try_append(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        if self.moved() {
+        // not for every tunnel that ends: a rotated file is noticed within a second
+        let due = self.looked.elapsed() >= LOOK || self.failing;
+        if due && self.moved() {
             self.file = append_to(&self.path)?;
             self.torn = false;
+        }
+        if due {
+            self.looked = Instant::now();
         }
         if self.torn {
             self.file.write_all(b"\n")?;
@@ -178,4 +188,30 @@ fn ends_torn(path: &Path) -> bool {
     let Ok(mut file) = File::open(path) else { return false };
     let mut last = [0];
     file.seek(SeekFrom::End(-1)).is_ok() && file.read_exact(&mut last).is_ok() && last != *b"\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotated_log_goes_on_in_a_new_file_within_a_second() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = std::env::temp_dir().join(format!("ztsa-rotate-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, old) = (dir.join("audit.ndjson"), dir.join("audit.ndjson.1"));
+        let lost = AtomicU64::new(0);
+        let mut log = Log::open(&path).unwrap();
+        log.append(b"before\n", 1, &lost);
+        std::fs::rename(&path, &old).unwrap();
+        log.append(b"meanwhile\n", 1, &lost);
+        assert!(!path.exists(), "the name is not asked for at every line");
+        log.looked -= LOOK;
+        log.append(b"after\n", 1, &lost);
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((read(&old).as_str(), read(&path).as_str()), ("before\nmeanwhile\n", "after\n"));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(lost.into_inner(), 0);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
