@@ -44,7 +44,7 @@ pub enum DevError {
     )]
     NotLoopback(SocketAddr),
     /// The port cannot be had.
-    #[error("cannot listen on {address}: {source}; --listen 127.0.0.1:0 picks a free port")]
+    #[error("{}; --listen 127.0.0.1:0 picks a free port", taken(address, source))]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -71,6 +71,13 @@ pub enum DevError {
     /// The gateway does not start.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+}
+
+fn taken(address: &SocketAddr, source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => format!("{address} is taken by another program, perhaps by another gateway"),
+        _ => format!("cannot listen on {address}: {source}"),
+    }
 }
 
 /// A running development installation. Dropping it ends everything at once.
