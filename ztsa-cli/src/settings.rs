@@ -162,11 +162,15 @@ impl SettingsError {
         match self {
             Self::File(error) => error.hint(),
             Self::Value { source, .. } => source.hint(),
+            Self::Roots { from: Source::Login, .. } | Self::NotRoots { from: Source::Login, .. } => {
+                "what the last sign-in left there is damaged: sign in again with ztsa login --ca-file FILE".to_owned()
+            }
             Self::Roots { .. } | Self::NotRoots { .. } => {
                 "name a PEM file that holds the gateway's root certificate: --ca-file FILE".to_owned()
             }
             Self::NoHome { flag, .. } => format!("say where: {flag} DIR"),
-            Self::NoGateway { .. } => "ztsa login https://gw.example.com".to_owned(),
+            Self::NoGateway { profile } if profile == "default" => "ztsa login https://gw.example.com".to_owned(),
+            Self::NoGateway { profile } => format!("ztsa login https://gw.example.com --profile {profile}"),
         }
     }
 }

@@ -249,7 +249,8 @@ fn until(end: UnixTime, now: UnixTime) -> String {
 
 fn posture(session: &SessionInfo) -> String {
     let passed = session.posture.iter().filter(|check| check.state == State::Pass).count();
-    let mut text = format!("{passed} of {} checks pass", session.posture.len());
+    let apply = session.posture.iter().filter(|check| check.state != State::NotApplicable).count();
+    let mut text = format!("{passed} of {apply} checks pass");
     let failed: Vec<String> = session
         .posture
         .iter()

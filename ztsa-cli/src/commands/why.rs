@@ -47,10 +47,13 @@ fn draw(answer: &WhyResponse, style: Style) -> String {
         }
     }
     if !answer.missing.is_empty() {
-        text.push_str("\nfacts about this device that stand in the way:");
+        text.push_str("\nwhat stands in the way:");
     }
     for fact in &answer.missing {
-        let _infallible = write!(text, "\n  {} is {}", fact.fact, fact.state);
+        let _infallible = match fact.fact.as_str() {
+            "auth" => write!(text, "\n  your sign-in is not strong or fresh enough"),
+            check => write!(text, "\n  {check} is {} on this device", fact.state),
+        };
         if let Some(remedy) = &fact.remedy {
             let _infallible = write!(text, " — {remedy}");
         }
