@@ -2,7 +2,7 @@
 //!
 //! Only the SHA-256 of a ticket is kept. Every use is decided anew, and a ticket ends with the session that made it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,14 @@ const PREFIX: &str = "ztk_";
 #[derive(Debug, Clone)]
 pub struct Tickets {
     store: Store,
-    live: Arc<Mutex<HashMap<String, Live>>>,
+    live: Arc<Mutex<Table>>,
+}
+
+/// The live tickets by the hash of their secret, and the hashes of each session's.
+#[derive(Debug, Default)]
+struct Table {
+    tickets: HashMap<String, Live>,
+    sessions: HashMap<SessionId, HashSet<String>>,
 }
 
 /// Pairs a ticket with whom it stands for.
@@ -47,12 +54,12 @@ pub struct Live {
 impl Tickets {
     /// Restores the tickets that are still good, and forgets the others.
     pub fn restore(store: Store, now: UnixTime) -> Self {
-        let mut live = HashMap::new();
+        let mut live = Table::default();
         for ticket in store.tickets() {
             match serde_json::from_str::<Identity>(&ticket.identity) {
                 Ok(identity) if ticket.expires_at > now => {
                     let session = Arc::new(stand_in(&ticket, Arc::new(identity)));
-                    live.insert(ticket.secret_sha256.clone(), Live { ticket, session });
+                    live.insert(Live { ticket, session });
                 }
                 _ => {
                     store.delete_ticket(&ticket.id);
@@ -100,12 +107,12 @@ impl Tickets {
         };
         let session = Arc::new(stand_in(&ticket, Arc::clone(&session.identity)));
         let mut live = self.live();
-        if live.values().filter(|other| other.ticket.session == ticket.session).count() >= MAX_PER_SESSION {
+        if live.sessions.get(&ticket.session).map_or(0, HashSet::len) >= MAX_PER_SESSION {
             let mut problem = problem::new("gateway.limit");
             problem.detail = format!("this session has {MAX_PER_SESSION} tickets, as many as it may");
             return Err(Box::new(problem));
         }
-        live.insert(ticket.secret_sha256.clone(), Live { ticket: ticket.clone(), session });
+        live.insert(Live { ticket: ticket.clone(), session });
         self.store.put_ticket(ticket.clone());
         Ok((Secret::new(secret), ticket))
     }
@@ -113,7 +120,7 @@ impl Tickets {
     /// Finds a ticket that can be used now.
     pub fn find(&self, secret: &str, now: UnixTime) -> Option<Live> {
         let hash = sha256_base64url(secret.as_bytes());
-        let found = self.live().get(&hash).cloned()?;
+        let found = self.live().tickets.get(&hash).cloned()?;
         let Ticket { expires_at, uses_left, issued_at, .. } = found.ticket;
         let ticket = &found.ticket;
         let cutoff = self.store.cutoff_of(&ticket.user, &ticket.device, &ticket.session);
@@ -124,7 +131,7 @@ impl Tickets {
     /// Counts one use; says whether there was one left.
     pub fn count_use(&self, ticket: &Ticket) -> bool {
         let mut live = self.live();
-        let Some(Live { ticket, .. }) = live.get_mut(&ticket.secret_sha256) else { return false };
+        let Some(Live { ticket, .. }) = live.tickets.get_mut(&ticket.secret_sha256) else { return false };
         if ticket.uses_left == Some(0) {
             return false;
         }
@@ -134,10 +141,15 @@ impl Tickets {
         true
     }
 
+    /// Counts the live tickets of one session.
+    pub fn count(&self, session: &SessionId) -> usize {
+        self.live().sessions.get(session).map_or(0, HashSet::len)
+    }
+
     /// Lists the live tickets, of one session or of all.
     pub fn list(&self, session: Option<&SessionId>) -> Vec<Ticket> {
         let live = self.live();
-        let of = live.values().filter(|live| session.is_none_or(|session| live.ticket.session == *session));
+        let of = live.tickets.values().filter(|live| session.is_none_or(|session| live.ticket.session == *session));
         of.map(|live| live.ticket.clone()).collect()
     }
 
@@ -160,16 +172,37 @@ impl Tickets {
     }
 
     fn remove(&self, unwanted: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
-        let removed: Vec<Ticket> =
-            self.live().extract_if(|_, live| unwanted(&live.ticket)).map(|(_, live)| live.ticket).collect();
+        let removed = self.live().remove(unwanted);
         for ticket in &removed {
             self.store.delete_ticket(&ticket.id);
         }
         removed
     }
 
-    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+    fn live(&self) -> MutexGuard<'_, Table> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn insert(&mut self, live: Live) {
+        let (session, hash) = (live.ticket.session.clone(), live.ticket.secret_sha256.clone());
+        self.sessions.entry(session).or_default().insert(hash.clone());
+        self.tickets.insert(hash, live);
+    }
+
+    fn remove(&mut self, unwanted: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
+        let removed: Vec<Ticket> =
+            self.tickets.extract_if(|_, live| unwanted(&live.ticket)).map(|(_, live)| live.ticket).collect();
+        for ticket in &removed {
+            if let Some(of) = self.sessions.get_mut(&ticket.session) {
+                of.remove(&ticket.secret_sha256);
+                if of.is_empty() {
+                    self.sessions.remove(&ticket.session);
+                }
+            }
+        }
+        removed
     }
 }
 
