@@ -190,7 +190,12 @@ impl House {
 
     /// A TLS connection to the gateway that speaks HTTP/1.1, and nothing sent yet.
     pub async fn door(&self) -> TlsStream<TcpStream> {
-        let tls = ztsa_net::tls::client_config(&self.roots(), &[b"http/1.1"]).unwrap();
+        self.door_for(b"http/1.1").await
+    }
+
+    /// A TLS connection to the gateway for this protocol, and nothing sent yet.
+    pub async fn door_for(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        let tls = ztsa_net::tls::client_config(&self.roots(), &[protocol]).unwrap();
         let tcp = TcpStream::connect(self.address()).await.unwrap();
         let name = rustls::pki_types::ServerName::from(self.address().ip());
         soon("the handshake", tokio_rustls::TlsConnector::from(tls).connect(name, tcp)).await.unwrap()

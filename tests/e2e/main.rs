@@ -20,6 +20,7 @@ mod risk;
 mod road;
 mod server;
 mod session;
+mod siege;
 mod signals;
 mod stranger;
 mod theft;

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use ztsa_net::task::{Scope, Spawner};
 
 use crate::engine::Engine;
+use crate::reload::Reload;
 
 /// A request is one line of at most this many bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -85,11 +86,11 @@ impl Admin {
     ///
     /// # Security
     /// Only the user that runs the gateway, and root, are answered: the socket's mode says so, and each peer is asked.
-    pub fn spawn(path: &Path, engine: Engine) -> Result<Self, AdminError> {
+    pub fn spawn(path: &Path, engine: Engine, reload: Reload) -> Result<Self, AdminError> {
         let listener = bind(path)?;
         let scope = Scope::new();
         let spawner = scope.spawner();
-        scope.spawn(accept(listener, engine, spawner));
+        scope.spawn(accept(listener, engine, reload, spawner));
         Ok(Self { path: path.to_owned(), scope: Some(scope) })
     }
 
@@ -137,7 +138,7 @@ fn bind(path: &Path) -> Result<UnixListener, AdminError> {
     Ok(listener)
 }
 
-async fn accept(listener: UnixListener, engine: Engine, spawner: Spawner) {
+async fn accept(listener: UnixListener, engine: Engine, reload: Reload, spawner: Spawner) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
@@ -147,9 +148,9 @@ async fn accept(listener: UnixListener, engine: Engine, spawner: Spawner) {
         };
         match accepted {
             Ok((stream, _)) if is_ours(&stream) => {
-                let engine = engine.clone();
+                let (engine, reload) = (engine.clone(), reload.clone());
                 spawner.spawn(async move {
-                    if let Err(error) = converse(stream, &engine).await {
+                    if let Err(error) = converse(stream, &engine, &reload).await {
                         tracing::debug!(%error, "an administrator's connection ended");
                     }
                     drop(slot);
@@ -169,7 +170,7 @@ fn is_ours(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, engine: &Engine) -> io::Result<()> {
+async fn converse(stream: UnixStream, engine: &Engine, reload: &Reload) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -180,7 +181,7 @@ async fn converse(stream: UnixStream, engine: &Engine) -> io::Result<()> {
             return Ok(());
         }
         let whole = line.ends_with(b"\n") || (length as u64) < MAX_LINE;
-        let mut answer = if whole { answered(engine, line).await } else { answer::too_long() };
+        let mut answer = if whole { answered(engine, reload, line).await } else { answer::too_long() };
         answer.push(b'\n');
         tokio::time::timeout(SILENCE, write.write_all(&answer)).await??;
         if !whole {
@@ -190,10 +191,10 @@ async fn converse(stream: UnixStream, engine: &Engine) -> io::Result<()> {
 }
 
 /// Answers on a thread of its own: reading policies or judging thousands of tunnels takes a while.
-async fn answered(engine: &Engine, line: Vec<u8>) -> Vec<u8> {
-    let engine = engine.clone();
+async fn answered(engine: &Engine, reload: &Reload, line: Vec<u8>) -> Vec<u8> {
+    let (engine, reload) = (engine.clone(), reload.clone());
     let store = engine.store().clone();
-    let answer = tokio::task::spawn_blocking(move || answer::answer(&engine, &line)).await;
+    let answer = tokio::task::spawn_blocking(move || answer::answer(&engine, &reload, &line)).await;
     // the tunnels know already; the next start must know, too
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(5), store.flush()).await {
         tracing::warn!(%error, "an administrator's order holds now, but is not on disk yet");

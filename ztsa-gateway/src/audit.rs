@@ -90,6 +90,8 @@ pub enum Activity {
     Grant,
     /// A ticket was asked for and judged.
     Ticket,
+    /// Somebody asked why an app answers as it does.
+    Explain,
     /// A live tunnel was suspended.
     Suspend,
     /// A suspended tunnel was restored.
@@ -106,6 +108,8 @@ pub enum Activity {
     Policy,
     /// Another system told something about a person, a device or a session.
     Signal,
+    /// The configuration was read again, or refused.
+    Configuration,
 }
 
 /// Says how it came out.

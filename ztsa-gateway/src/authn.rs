@@ -19,6 +19,7 @@ mod exchange;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use ztsa_proto::dpop::{self, Expected, Proof};
@@ -105,7 +106,7 @@ pub struct Exchanged {
 #[derive(Debug)]
 pub struct Authn {
     resource: String,
-    rules: SessionRules,
+    trust: ArcSwap<Trust>,
     store: Store,
     minter: Minter,
     nonces: Nonces,
@@ -113,6 +114,12 @@ pub struct Authn {
     newcomers: Replays,
     reports: Replays,
     tokens: Cache<Arc<Session>>,
+}
+
+/// What the configuration says of whom to trust and for how long: exchanged as a whole when it is read again.
+#[derive(Debug)]
+pub struct Trust {
+    rules: SessionRules,
     issuers: Vec<Arc<issuer::Issuer>>,
     platforms: Vec<workload::Platform>,
 }
@@ -164,21 +171,22 @@ impl Authn {
     /// A key or a file named in the configuration cannot be used.
     pub fn new(config: &Config, store: &Store) -> Result<Authn, AuthnSetupError> {
         let resource = config.resource();
-        let issuers =
-            config.issuers.iter().map(|issuer| issuer::Issuer::new(issuer).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Authn {
             minter: Minter::new(store, &resource)?,
             resource,
-            rules: config.session,
+            trust: ArcSwap::from_pointee(Trust::new(config)?),
             store: store.clone(),
             nonces: Nonces::new(NONCE_LIFE),
             replays: Replays::new(NONCE_LIFE, 2_000_000),
             newcomers: Replays::new(NONCE_LIFE, 200_000),
             reports: Replays::new(REPORT_LIFE, 200_000),
             tokens: Cache::new(16_384),
-            issuers,
-            platforms: workload::platforms(&config.workloads)?,
         })
+    }
+
+    /// Trusts from now on whom another configuration of the same gateway says.
+    pub fn adopt(&self, trust: Trust) {
+        self.trust.store(Arc::new(trust));
     }
 
     /// Checks a request with a session token: `Authorization: DPoP` and one `DPoP` proof with `ath`.
@@ -216,7 +224,10 @@ impl Authn {
         }
         let cutoff = self.store.cutoff_of(&session.identity.user, &session.device, &session.id);
         match cutoff.filter(|cutoff| session.issued_at <= *cutoff) {
-            Some(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
+            Some(cutoff) => {
+                let reason = self.store.reason_of(&session.identity.user, &session.device, &session.id);
+                Err(AuthnError::Revoked { since: now.since(cutoff), reason })
+            }
             None => Ok(()),
         }
     }
@@ -312,8 +323,23 @@ impl Authn {
         }
     }
 
-    fn issuer_named(&self, identifier: &str) -> Option<&Arc<issuer::Issuer>> {
-        self.issuers.iter().find(|known| known.config.issuer == identifier)
+    fn rules(&self) -> SessionRules {
+        self.trust.load().rules
+    }
+}
+
+impl Trust {
+    /// Reads what the configuration names and prepares a client for each issuer. No issuer is asked yet.
+    ///
+    /// # Errors
+    /// A file named in the configuration cannot be used.
+    pub fn new(config: &Config) -> Result<Trust, AuthnSetupError> {
+        let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(issuer).map(Arc::new));
+        Ok(Trust {
+            rules: config.session,
+            issuers: issuers.collect::<Result<_, _>>()?,
+            platforms: workload::platforms(&config.workloads)?,
+        })
     }
 }
 

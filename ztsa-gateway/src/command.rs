@@ -7,6 +7,7 @@ mod devices;
 mod failure;
 mod output;
 mod policy;
+mod reload;
 mod risk;
 mod run;
 mod sessions;
@@ -46,6 +47,8 @@ enum Command {
     /// Run a whole installation on loopback, for a first look and for tests.
     #[cfg(feature = "dev")]
     Dev(dev::Arguments),
+    /// Make a running gateway read its configuration, policies and certificate again.
+    Reload(socket::Args),
     /// Check, test, explain and reload policies.
     Policy(policy::Args),
     /// Show who is connected to what, and end it.
@@ -67,6 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         #[cfg(feature = "dev")]
         Command::Dev(args) => develop(args),
+        Command::Reload(args) => reload::run(&args),
         Command::Policy(args) => policy::run(args),
         Command::Sessions(args) => sessions::run(args),
         Command::Risk(args) => risk::run(args),

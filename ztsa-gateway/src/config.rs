@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod issuer;
 mod posture;
+mod reload;
 mod rule;
 pub mod signals;
 mod workload;
@@ -21,6 +22,7 @@ use ztsa_proto::name::{AppName, HostName};
 pub use error::ConfigError;
 pub use issuer::{Issuer, Tokens};
 pub use posture::Posture;
+pub use reload::Reread;
 pub use workload::{Workload, WorkloadKeys};
 
 /// Holds everything that `gateway.toml` says, checked, with relative paths resolved against the file's directory.
@@ -189,6 +191,26 @@ pub struct Limits {
     /// # Defaults
     /// 256.
     pub handshakes_per_address: u32,
+    /// Connections from one address on which nobody has authenticated yet; the oldest gives way to a newer one.
+    ///
+    /// # Defaults
+    /// 512.
+    pub unauthenticated_per_address: u32,
+    /// Connections in all on which nobody has authenticated yet; the oldest gives way to a newer one.
+    ///
+    /// # Defaults
+    /// 8192.
+    pub unauthenticated: u32,
+    /// How long a connection may wait for its first authenticated request.
+    ///
+    /// # Defaults
+    /// 5 min; 1 s to 1 h.
+    pub unauthenticated_for: Duration,
+    /// Refused requests of one connection on which nobody has authenticated; after them it is cut.
+    ///
+    /// # Defaults
+    /// 100.
+    pub refusals_per_connection: u32,
     /// Bytes of one request's header section.
     ///
     /// # Defaults

@@ -11,6 +11,7 @@ mod live;
 mod open;
 mod order;
 mod record;
+mod reload;
 mod session;
 mod signal;
 
@@ -25,7 +26,7 @@ use ztsa_proto::name::DeviceId;
 use ztsa_proto::time::UnixTime;
 
 use crate::audit::Audit;
-use crate::config::Config;
+use crate::config::{App, Config};
 use crate::lease::Leases;
 use crate::policy::{self, Policies, PolicyError};
 use crate::posture::Posture;
@@ -33,8 +34,10 @@ use crate::risk::Risk;
 use crate::store::Store;
 use crate::ticket::Tickets;
 
+pub use judge::NoApp;
 pub use live::Changed;
 pub use order::{OrderError, Revoked};
+pub use reload::Adopted;
 pub use session::SESSIONS_PER_USER;
 pub use signal::{Hold, News};
 
@@ -61,7 +64,7 @@ pub struct Parts {
 
 #[derive(Debug)]
 struct Inner {
-    config: Arc<Config>,
+    config: ArcSwap<Config>,
     store: Store,
     audit: Audit,
     posture: Arc<Posture>,
@@ -70,6 +73,8 @@ struct Inner {
     tickets: Tickets,
     leases: Leases,
     policies: ArcSwap<Policies>,
+    /// Stands for whatever is no app, so that a question about it takes the way of any other.
+    nothing: App,
     /// What the policy directory looked like when it was last read.
     policies_seen: AtomicU64,
     grants: Mutex<grant::Grants>,
@@ -78,6 +83,8 @@ struct Inner {
     turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
+    /// Held while policies are read, so that those of an older configuration never follow those of a newer one.
+    reading: Mutex<()>,
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
     turn: Mutex<()>,
     draining: AtomicBool,
@@ -103,18 +110,20 @@ impl Engine {
         let inner = Inner {
             risk: Risk::restore(store.clone(), now),
             tickets: Tickets::restore(store.clone(), now),
-            config,
+            config: ArcSwap::new(config),
             store,
             audit,
             posture,
             clock,
             leases,
             policies: ArcSwap::from_pointee(policies),
+            nothing: policy::nothing()?,
             policies_seen: AtomicU64::new(seen),
             grants: Mutex::default(),
             sessions: Mutex::default(),
             turned_away: Mutex::default(),
             changes: AtomicU64::new(0),
+            reading: Mutex::default(),
             turn: Mutex::default(),
             draining: AtomicBool::new(false),
             held: ArcSwap::default(),
@@ -131,8 +140,8 @@ impl Engine {
     }
 
     /// Gives the configuration.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.inner.config
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config.load_full()
     }
 
     /// Refuses new tunnels, grants and tickets from now on, because the gateway is going down.

@@ -1,18 +1,17 @@
 //! The gateway as a running thing: bound when [`Gateway::spawn`] returns, ended by [`Gateway::shutdown`].
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ztsa_net::accept::Listener;
 use ztsa_net::clock::Clock;
 use ztsa_net::task::Scope;
-use ztsa_net::tls::{self, TlsError};
 
 use crate::admin::{Admin, AdminError};
 use crate::audit::{Audit, AuditError};
 use crate::authn::{Authn, AuthnSetupError};
+use crate::certificate::{Certificate, CertificateError};
 use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::lease::Selector;
@@ -20,24 +19,18 @@ use crate::listen;
 use crate::metrics::{self, Counts};
 use crate::policy::PolicyError;
 use crate::posture::{AuthorityError, Posture};
+use crate::reload::{Reload, ReloadError, Reloaded};
 use crate::serve::Server;
 use crate::signals::{Signals, SignalsError};
 use crate::store::{Store, StoreError};
+use crate::stranger::Strangers;
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// A file that the configuration names cannot be read.
-    #[error("{path}: {source}", path = path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
     /// The certificate or its key cannot be used.
-    #[error("[tls]: {0}")]
-    Tls(#[from] TlsError),
+    #[error("{0}. {hint}", hint = .0.hint())]
+    Certificate(#[from] CertificateError),
     /// The durable state cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +66,8 @@ pub struct Gateway {
     store: Store,
     audit: Audit,
     admin: Admin,
+    strangers: Strangers,
+    reload: Reload,
 }
 
 impl Gateway {
@@ -91,9 +86,7 @@ impl Gateway {
     /// As [`Gateway::spawn`].
     #[expect(clippy::unused_async, reason = "starting blocks on the disk today; callers must not rely on that")]
     pub async fn spawn_on(listener: Listener, config: Config, clock: Clock) -> Result<Self, GatewayError> {
-        let certificate = read(&config.tls.cert)?;
-        let key = read(&config.tls.key)?;
-        let tls = tls::server_config(&certificate, &key, &listen::ALPN)?;
+        let certificate = Certificate::open(&config.tls)?;
         let scrapes = config.metrics.map(|metrics| Listener::bind(metrics.listen)).transpose();
         let scrapes = scrapes.map_err(|error| GatewayError::Listen(named("[metrics] listen", &error)))?;
         let config = Arc::new(config);
@@ -110,18 +103,25 @@ impl Gateway {
         let signals = Signals::new(&config, &engine)?;
         let scope = Scope::new();
         signals.start(&scope.spawner());
-        let admin = Admin::spawn(&config.admin.socket, engine.clone())?;
+        let strangers = Strangers::new(config.limits);
+        let reload = Reload {
+            engine: engine.clone(),
+            authn: Arc::clone(&authn),
+            certificate: certificate.clone(),
+            strangers: strangers.clone(),
+            turn: Arc::default(),
+        };
+        let admin = Admin::spawn(&config.admin.socket, engine.clone(), reload.clone())?;
         let evaluation = engine.clone();
         scope.spawn(async move { evaluation.run().await });
         let addresses = listener.local_addrs().to_vec();
         let server = Server::new(engine.clone(), authn, &signals, clock);
         if let Some(scrapes) = scrapes {
-            let counted = engine.clone();
-            scope.spawn(metrics::run(scrapes, move || Counts::of(&counted), scope.spawner()));
+            let counted = (engine.clone(), strangers.clone());
+            scope.spawn(metrics::run(scrapes, move || Counts::of(&counted.0, &counted.1), scope.spawner()));
         }
-        let limit = config.limits.handshakes_per_address;
-        scope.spawn(listen::run(listener, tls, server, limit, scope.spawner()));
-        Ok(Self { scope, addresses, engine, store, audit, admin })
+        scope.spawn(listen::run(listener, certificate, server, strangers.clone(), scope.spawner()));
+        Ok(Self { scope, addresses, engine, store, audit, admin, strangers, reload })
     }
 
     /// Returns the addresses listened on, in the order of the configuration.
@@ -134,6 +134,25 @@ impl Gateway {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Returns the connections on which nobody has authenticated yet.
+    #[must_use]
+    pub fn strangers(&self) -> &Strangers {
+        &self.strangers
+    }
+
+    /// Reads configuration, policies and certificate again; the log says how it went.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; all stays as it was.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: what has begun is finished by its own thread.
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let reload = self.reload.clone();
+        let read = tokio::task::spawn_blocking(move || reload.run()).await;
+        read.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
     /// Ends the gateway: no new connection or tunnel is taken, the live ones may finish within `grace`, then they are
@@ -161,8 +180,4 @@ impl Gateway {
 
 fn named(key: &str, error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("{key}: {error}"))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
-    std::fs::read(path).map_err(|source| GatewayError::File { path: path.to_owned(), source })
 }

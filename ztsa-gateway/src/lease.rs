@@ -9,6 +9,7 @@ mod tunnel;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use ztsa_proto::name::{AppName, DeviceId, GrantId, SessionId, TicketId, TunnelId, UserId};
 use ztsa_proto::problem::{self, Problem};
@@ -66,7 +67,7 @@ pub struct Lease {
 #[derive(Clone)]
 pub struct Leases {
     table: Arc<Mutex<Table>>,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     closed: Arc<dyn Fn(Closed<'_>) + Send + Sync>,
 }
 
@@ -79,7 +80,12 @@ impl std::fmt::Debug for Leases {
 impl Leases {
     /// Makes an empty registry; `closed` hears of every tunnel that ends, once.
     pub fn new(limits: Limits, closed: impl Fn(Closed<'_>) + Send + Sync + 'static) -> Self {
-        Self { table: Arc::default(), limits, closed: Arc::new(closed) }
+        Self { table: Arc::default(), limits: Arc::new(ArcSwap::from_pointee(limits)), closed: Arc::new(closed) }
+    }
+
+    /// Changes the limits; what is open stays.
+    pub fn limit(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Registers a tunnel.
@@ -87,10 +93,11 @@ impl Leases {
     /// # Errors
     /// `gateway.limit` when the node or the session has as many tunnels as it may have.
     pub fn open(&self, opening: Opening) -> Result<Lease, Box<Problem>> {
+        let limits = self.limits.load();
         let mut table = self.table();
         let session = table.count(&Selector::Session(opening.session.id.clone()));
-        let node_full = table.len() >= size(self.limits.max_tunnels);
-        if node_full || session >= size(self.limits.tunnels_per_session) {
+        let node_full = table.len() >= size(limits.max_tunnels);
+        if node_full || session >= size(limits.tunnels_per_session) {
             let mut problem = problem::new("gateway.limit");
             problem.detail = if node_full {
                 format!("this gateway carries {} tunnels, as many as it may", table.len())

@@ -12,6 +12,7 @@ use ztsa_net::accept::Listener;
 use ztsa_net::task::Spawner;
 
 use crate::engine::Engine;
+use crate::stranger::{Strangers, Tally};
 
 /// How long a request's head may take; an idle connection is closed after it too.
 const HEAD: Duration = Duration::from_secs(15);
@@ -29,11 +30,13 @@ pub struct Counts {
     pub audit_lost: u64,
     /// Whether the store can be written.
     pub store_up: bool,
+    /// What connections cost on which nobody has authenticated.
+    pub strangers: Tally,
 }
 
 impl Counts {
     /// Counts now.
-    pub fn of(engine: &Engine) -> Counts {
+    pub fn of(engine: &Engine, strangers: &Strangers) -> Counts {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         Counts {
             tunnels: number(engine.leases().len()),
@@ -41,6 +44,7 @@ impl Counts {
             policies: number(engine.policy_count()),
             audit_lost: engine.audit_lost(),
             store_up: engine.store().healthy(),
+            strangers: strangers.tally(),
         }
     }
 
@@ -56,6 +60,36 @@ impl Counts {
                 "gauge",
                 "1 when the store can be written; nothing new is granted at 0.",
                 self.store_up.into(),
+            ),
+            (
+                "ztsa_unauthenticated",
+                "gauge",
+                "Connections on which nobody has authenticated yet.",
+                self.strangers.waiting,
+            ),
+            (
+                "ztsa_handshakes_refused_total",
+                "counter",
+                "Connections not taken: their address had too many handshakes under way.",
+                self.strangers.handshakes_refused,
+            ),
+            (
+                "ztsa_unauthenticated_crowded_out_total",
+                "counter",
+                "Connections cut to make room for newer ones before anybody authenticated on them.",
+                self.strangers.crowded_out,
+            ),
+            (
+                "ztsa_unauthenticated_overdue_total",
+                "counter",
+                "Connections ended because nobody authenticated on them in time.",
+                self.strangers.overdue,
+            ),
+            (
+                "ztsa_unauthenticated_refused_total",
+                "counter",
+                "Connections cut after too many refused requests before anybody authenticated on them.",
+                self.strangers.refused,
             ),
         ];
         let mut text = String::new();

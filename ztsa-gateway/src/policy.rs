@@ -38,12 +38,15 @@ use crate::risk::Scores;
 pub use annotation::OnChange;
 pub use decide::unknown;
 pub use explain::{Explanation, Missing, Rule};
+pub(crate) use slice::nothing;
 pub use source::{Mistake, PolicyError, Source, fingerprint};
 
 /// Holds a validated set of policies, compiled into one slice per app.
 #[derive(Debug)]
 pub struct Policies {
     slices: HashMap<AppName, slice::Slice>,
+    /// What concerns an app that is not there.
+    nothing: slice::Slice,
     vocabulary: schema::Vocabulary,
     authorizer: cedar_policy::Authorizer,
     rules: usize,
@@ -115,7 +118,15 @@ impl Policies {
         for app in apps {
             slices.insert(app.name.clone(), slice::Slice::of(app, &rules, &vocabulary)?);
         }
-        Ok(Self { slices, vocabulary, authorizer: cedar_policy::Authorizer::new(), rules: rules.len(), warnings })
+        let nothing = slice::Slice::of(&nothing()?, &rules, &vocabulary)?;
+        Ok(Self {
+            slices,
+            nothing,
+            vocabulary,
+            authorizer: cedar_policy::Authorizer::new(),
+            rules: rules.len(),
+            warnings,
+        })
     }
 
     /// Counts the policies.
@@ -152,6 +163,25 @@ impl Policies {
     /// Counts the policies that are evaluated for `app`.
     pub fn slice_len(&self, app: &AppName) -> usize {
         self.slices.get(app).map_or(0, slice::Slice::len)
+    }
+}
+
+/// Counts the steps that answers take, for the tests that hold two of them equal.
+#[cfg(test)]
+pub(crate) mod step {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(crate) fn note(step: &'static str) {
+        STEPS.with_borrow_mut(|steps| steps.push(step));
+    }
+
+    /// Gives the steps of this thread since it was asked last.
+    pub(crate) fn taken() -> Vec<&'static str> {
+        STEPS.take()
     }
 }
 

@@ -20,10 +20,10 @@ use ztsa_net::relay::{End, Meter};
 use ztsa_net::task::Spawner;
 
 use crate::authn::Authn;
-use crate::config::Config;
 use crate::engine::Engine;
 use crate::lease::{self, Lease};
 use crate::signals::Signals;
+use crate::stranger::Stranger;
 
 /// Largest request body that is read, in bytes; the JSON endpoints need far less.
 pub const BODY_MAX: usize = 256 * 1024;
@@ -40,27 +40,27 @@ struct Parts {
     engine: Engine,
     authn: Arc<Authn>,
     clock: Clock,
-    config: Arc<Config>,
     /// The gateway's name in Proxy-Status: its host.
     name: String,
 }
 
 /// A connection that has passed the TLS handshake.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// Where it comes from.
     pub address: IpAddr,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
+    /// What it may cost until somebody is recognised on it.
+    pub stranger: Stranger,
 }
 
 impl Server {
     /// Puts together what answers requests.
     #[must_use]
     pub fn new(engine: Engine, authn: Arc<Authn>, signals: &Signals, clock: Clock) -> Self {
-        let config = Arc::clone(engine.config());
-        let name = config.public_url.host_str().unwrap_or("ztsa").to_owned();
-        let parts = Arc::new(Parts { engine, authn, clock, config, name });
+        let name = engine.config().public_url.host_str().unwrap_or("ztsa").to_owned();
+        let parts = Arc::new(Parts { engine, authn, clock, name });
         let router = signals.router().merge(api::router(Arc::clone(&parts)));
         Self { parts, router }
     }
@@ -75,9 +75,9 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if peer.http2 {
-            http2::serve(self, stream, peer.address, &spawner).await;
+            http2::serve(self, stream, peer, &spawner).await;
         } else {
-            http1::serve(self, stream, peer.address, &spawner).await;
+            http1::serve(self, stream, peer, &spawner).await;
         }
     }
 }

@@ -150,6 +150,15 @@ impl Store {
         Some(changed)
     }
 
+    /// Forgets a device; says whether it was known. When it is seen again, it is a new one.
+    pub fn delete_device(&self, id: &DeviceId) -> bool {
+        let known = self.write().devices.remove(id).is_some();
+        if known {
+            self.send(Write::DeleteDevice(id.clone()));
+        }
+        known
+    }
+
     /// Lists the devices, the last seen first.
     pub fn devices(&self) -> Vec<Device> {
         let mut devices: Vec<Device> = self.read().devices.values().cloned().collect();
@@ -283,6 +292,16 @@ impl Store {
     /// The latest cutoff that concerns a session of this person on this device.
     pub fn cutoff_of(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Option<UnixTime> {
         self.read().cutoff_of(user, device, session)
+    }
+
+    /// The reason of a subject's cutoff, where one was given.
+    pub fn reason(&self, subject: &Subject) -> Option<String> {
+        self.read().reason(subject)
+    }
+
+    /// The reason of the latest cutoff that concerns a session of this person on this device.
+    pub fn reason_of(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Option<String> {
+        self.read().reason_of(user, device, session)
     }
 
     // ---- signals

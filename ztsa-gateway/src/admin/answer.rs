@@ -10,6 +10,7 @@ use super::view;
 use crate::config::duration;
 use crate::engine::{Engine, OrderError};
 use crate::lease::Selector;
+use crate::reload::Reload;
 use crate::store::{DeviceState, FindUserError, Subject};
 
 /// A refusal, with what to do about it.
@@ -21,9 +22,10 @@ struct Fault {
 type Answer = Result<Map<String, Value>, Fault>;
 
 /// Answers one line.
-pub(super) fn answer(engine: &Engine, line: &[u8]) -> Vec<u8> {
-    let answer =
-        serde_json::from_slice::<Request>(line).map_err(Fault::syntax).and_then(|request| order(engine, request));
+pub(super) fn answer(engine: &Engine, reload: &Reload, line: &[u8]) -> Vec<u8> {
+    let answer = serde_json::from_slice::<Request>(line)
+        .map_err(Fault::syntax)
+        .and_then(|request| order(engine, reload, request));
     match answer {
         Ok(members) => {
             let mut answer = view::members([("ok", Value::Bool(true))]);
@@ -44,7 +46,7 @@ pub(super) fn failed() -> Vec<u8> {
     Fault::new("the gateway failed while it carried this out; its log says more", None).text()
 }
 
-fn order(engine: &Engine, request: Request) -> Answer {
+fn order(engine: &Engine, reload: &Reload, request: Request) -> Answer {
     match request {
         Request::SessionsList {} => {
             let sessions: Vec<Value> = engine.list_sessions().iter().map(|row| view::session(engine, row)).collect();
@@ -89,6 +91,10 @@ fn order(engine: &Engine, request: Request) -> Answer {
             })?;
             Ok(view::members([("policies", json!(policies)), ("tunnels", view::changed(changed))]))
         }
+        Request::Reload {} => match reload.run() {
+            Ok(reloaded) => Ok(view::reloaded(&reloaded)),
+            Err(error) => Err(Fault::new(&error.to_string(), Some("all stays as it was; mend the file and try again"))),
+        },
         Request::PolicyExplain { user, app } => explain(engine, &user, &app),
         Request::Status {} => Ok(view::status(engine)),
     }
@@ -167,14 +173,33 @@ fn subject(
     }
 }
 
+/// Finds a person. `ISSUER|SUBJECT` means one who has not signed in yet, too.
 fn person(engine: &Engine, text: &str) -> Result<UserId, Fault> {
-    engine.store().find_user(text).map_err(|error| {
-        let hint = match &error {
-            FindUserError::Ambiguous { .. } => "name them as ISSUER|SUBJECT",
-            FindUserError::Unknown(_) => "people are known once they have signed in; see `ztsa-gateway sessions list`",
-        };
-        Fault::new(&error.to_string(), Some(hint))
-    })
+    let error = match engine.store().find_user(text) {
+        Ok(user) => return Ok(user),
+        Err(error) => error,
+    };
+    if let (FindUserError::Unknown(_), Ok(user)) = (&error, text.parse::<UserId>()) {
+        return named(engine, user);
+    }
+    let hint = match &error {
+        FindUserError::Ambiguous { .. } => "name them as ISSUER|SUBJECT",
+        FindUserError::Unknown(_) => {
+            "names and e-mail addresses are known once a person has signed in (see `ztsa-gateway sessions list`); before that, name them as ISSUER|SUBJECT"
+        }
+    };
+    Err(Fault::new(&error.to_string(), Some(hint)))
+}
+
+/// Takes a person at their issuer's word: a slip of the pen in the issuer would be about nobody.
+fn named(engine: &Engine, user: UserId) -> Result<UserId, Fault> {
+    let config = engine.config();
+    let issuers: Vec<&str> = config.identifiers().collect();
+    if issuers.contains(&user.issuer.as_str()) {
+        return Ok(user);
+    }
+    let error = format!("{} is no issuer of this gateway", user.issuer);
+    Err(Fault::new(&error, Some(&format!("the issuers are {}", issuers.join(", ")))))
 }
 
 fn session_id(engine: &Engine, text: &str) -> Result<SessionId, Fault> {
@@ -184,7 +209,8 @@ fn session_id(engine: &Engine, text: &str) -> Result<SessionId, Fault> {
 }
 
 fn app_name(engine: &Engine, text: &str) -> Result<AppName, Fault> {
-    let apps = || engine.config().apps.iter().map(|app| &app.name);
+    let config = engine.config();
+    let apps = || config.apps.iter().map(|app| &app.name);
     let found = apps().find(|name| name.to_string() == text).cloned();
     found.ok_or_else(|| OrderError::UnknownApp(text.to_owned(), apps().map(ToString::to_string).collect()).into())
 }

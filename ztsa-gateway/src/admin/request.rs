@@ -93,7 +93,7 @@ pub enum Request {
         /// The device's id, or the beginning of it.
         device: String,
     },
-    /// Forgets what was decided about a device and ends its sessions.
+    /// Forgets a device and ends its sessions.
     #[serde(rename = "devices.remove")]
     DevicesRemove {
         /// The device's id, or the beginning of it.
@@ -102,6 +102,9 @@ pub enum Request {
     /// Reads the policies again.
     #[serde(rename = "policy.reload")]
     PolicyReload {},
+    /// Reads the configuration, the policies and the certificate again.
+    #[serde(rename = "reload")]
+    Reload {},
     /// Explains what a person would be answered for an app now, in each of their sessions.
     #[serde(rename = "policy.explain")]
     PolicyExplain {

@@ -10,6 +10,7 @@ use super::request::Request;
 use super::*;
 use crate::engine::tests::World;
 use crate::lease::Access;
+use crate::reload;
 
 async fn ask(socket: PathBuf, request: Request) -> Result<Map<String, Value>, CallError> {
     tokio::task::spawn_blocking(move || call(&socket, &request)).await.unwrap()
@@ -33,7 +34,7 @@ async fn raising_the_risk_has_ended_the_tunnels_when_the_answer_comes() {
     let alice = world.session("alice", &["dev"], "laptop");
     let lease = world.open(&alice, "wiki").unwrap();
     let socket = world.dir().join("a.sock");
-    let admin = Admin::spawn(&socket, world.engine.clone()).unwrap();
+    let admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let answer = ask(socket.clone(), set("alice", 90)).await.unwrap();
     assert!(matches!(lease.tunnel().access(), Access::Ended(problem) if problem.code == "risk.user"));
@@ -55,7 +56,7 @@ async fn sessions_devices_and_policies_are_listed_and_ordered() {
     let lease = world.open(&alice, "db").unwrap();
     lease.count_down(7);
     let socket = world.dir().join("a.sock");
-    let _admin = Admin::spawn(&socket, world.engine.clone()).unwrap();
+    let _admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
     let sessions = Value::Object(ask(socket.clone(), Request::SessionsList {}).await.unwrap()).to_string();
     assert!(["alice", "\"db\"", "\"down\":7"].iter().all(|part| sessions.contains(part)), "{sessions}");
     let device: String = alice.device.as_str().chars().take(8).collect();
@@ -82,7 +83,7 @@ async fn orders_that_cannot_be_carried_out_say_why_and_what_to_do() {
     let world = World::new();
     world.session("alice", &["dev"], "laptop");
     let socket = world.dir().join("a.sock");
-    let _admin = Admin::spawn(&socket, world.engine.clone()).unwrap();
+    let _admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
     let (error, hint) = refused(ask(socket.clone(), set("alcie", 90)).await);
     assert!(error.contains("alcie") && hint.contains("sessions list"), "{error} / {hint}");
     let (error, _) = refused(ask(socket.clone(), set("alice", 101)).await);
@@ -101,7 +102,7 @@ async fn orders_that_cannot_be_carried_out_say_why_and_what_to_do() {
 async fn a_malformed_or_endless_line_is_answered_and_harms_nobody() {
     let world = World::new();
     let socket = world.dir().join("a.sock");
-    let _admin = Admin::spawn(&socket, world.engine.clone()).unwrap();
+    let _admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
     for line in [
         "nonsense",
         "{}",
@@ -134,17 +135,47 @@ async fn raw(socket: &Path, bytes: Vec<u8>) -> String {
 async fn a_socket_that_cannot_be_had_is_a_clear_error() {
     let world = World::new();
     let long = world.dir().join("x".repeat(120));
-    let error = Admin::spawn(&long, world.engine.clone()).unwrap_err().to_string();
+    let error = Admin::spawn(&long, world.engine.clone(), reload::tests::of(&world)).unwrap_err().to_string();
     assert!(error.contains("bytes long") && error.contains("shorter"), "{error}");
     let file = world.dir().join("file");
     std::fs::write(&file, "precious").unwrap();
-    assert!(matches!(Admin::spawn(&file, world.engine.clone()), Err(AdminError::NotASocket(_))));
+    assert!(matches!(
+        Admin::spawn(&file, world.engine.clone(), reload::tests::of(&world)),
+        Err(AdminError::NotASocket(_))
+    ));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     let socket = world.dir().join("a.sock");
-    let first = Admin::spawn(&socket, world.engine.clone()).unwrap();
-    assert!(matches!(Admin::spawn(&socket, world.engine.clone()), Err(AdminError::Taken(_))));
+    let first = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
+    assert!(matches!(
+        Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)),
+        Err(AdminError::Taken(_))
+    ));
     drop(first);
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    assert!(Admin::spawn(&socket, world.engine.clone()).is_ok(), "a stale socket is replaced");
-    assert!(matches!(Admin::spawn(&world.dir().join("no/a.sock"), world.engine.clone()), Err(AdminError::Io { .. })));
+    assert!(
+        Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).is_ok(),
+        "a stale socket is replaced"
+    );
+    assert!(matches!(
+        Admin::spawn(&world.dir().join("no/a.sock"), world.engine.clone(), reload::tests::of(&world)),
+        Err(AdminError::Io { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_who_has_not_signed_in_yet_is_named_by_issuer_and_subject() {
+    let world = World::new();
+    let socket = world.dir().join("a.sock");
+    let _admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
+    let answer = ask(socket.clone(), set("https://idp.example|carol", 90)).await.unwrap();
+    assert_eq!((&answer["known"], &answer["user"]), (&json!(false), &json!("https://idp.example|carol")));
+    let (error, hint) = refused(ask(socket.clone(), set("https://ipd.example|carol", 90)).await);
+    assert!(error.contains("https://ipd.example") && hint.contains("https://idp.example"), "{error} / {hint}");
+    let (error, hint) = refused(ask(socket.clone(), set("carol@example.com", 90)).await);
+    assert!(error.contains("carol@example.com") && hint.contains("ISSUER|SUBJECT"), "{error} / {hint}");
+    let carol = world.session("carol", &["dev"], "laptop");
+    assert_eq!(world.open(&carol, "wiki").unwrap_err().code, "risk.user");
+    let answer = ask(socket, set("carol", 0)).await.unwrap();
+    assert_eq!(answer["known"], json!(true));
+    assert!(world.open(&carol, "wiki").is_ok());
 }

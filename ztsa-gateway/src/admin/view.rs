@@ -7,6 +7,7 @@ use ztsa_proto::name::UserId;
 
 use crate::engine::{Changed, Engine, Revoked};
 use crate::lease::{Access, Selector, Tunnel};
+use crate::reload::Reloaded;
 use crate::store::{Device, NewSignal, SessionRow, Subject};
 
 /// Shows how many tunnels changed.
@@ -20,6 +21,19 @@ pub(super) fn revoked(revoked: Revoked) -> Map<String, Value> {
         ("sessions", json!(revoked.sessions)),
         ("tunnels", json!(revoked.tunnels)),
         ("tickets", json!(revoked.tickets)),
+    ])
+}
+
+/// Shows what reading everything again came to.
+pub(super) fn reloaded(reloaded: &Reloaded) -> Map<String, Value> {
+    members([
+        ("apps", json!(reloaded.apps)),
+        ("issuers", json!(reloaded.issuers)),
+        ("policies", json!(reloaded.policies)),
+        ("changed", json!(reloaded.changed)),
+        ("restart", json!(reloaded.restart)),
+        ("sessions", json!(reloaded.sessions)),
+        ("tunnels", changed(reloaded.tunnels)),
     ])
 }
 
@@ -110,7 +124,8 @@ pub(super) fn about(engine: &Engine, subject: &Subject) -> Map<String, Value> {
 /// Names a person.
 pub(super) fn named(engine: &Engine, user: &UserId) -> Map<String, Value> {
     let person = engine.store().user(user);
-    members([("user", json!(user)), ("name", json!(person.and_then(|person| person.name)))])
+    let known = person.is_some();
+    members([("user", json!(user)), ("name", json!(person.and_then(|person| person.name))), ("known", json!(known))])
 }
 
 /// Makes an object.

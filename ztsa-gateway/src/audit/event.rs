@@ -16,6 +16,7 @@ fn class(record: &Record) -> (u32, u32, &'static str) {
         (Activity::Connect, _) => (3003, 1, "Connect"),
         (Activity::Grant, _) => (3003, 1, "Grant"),
         (Activity::Ticket, _) => (3003, 1, "Ticket"),
+        (Activity::Explain, _) => (3003, 1, "Explain"),
         (Activity::End, Outcome::Success) => (4001, 2, "Close"),
         (Activity::End, Outcome::Failure) => (4001, 3, "Reset"),
         (Activity::Suspend, _) => (4001, 99, "Suspend"),
@@ -25,6 +26,7 @@ fn class(record: &Record) -> (u32, u32, &'static str) {
         (Activity::Device, _) => (3004, 3, "Device"),
         (Activity::Policy, _) => (3004, 3, "Policy"),
         (Activity::Signal, _) => (3004, 3, "Signal"),
+        (Activity::Configuration, _) => (3004, 3, "Configuration"),
     }
 }
 

@@ -44,10 +44,12 @@ pub enum AuthnError {
     #[error("more requests came than this gateway can check for replays")]
     Crowded,
     /// The session, or everything of the person or device until now, was revoked.
-    #[error("access was revoked {} ago: sign in again", text(*.since))]
+    #[error("access was revoked {} ago{}: sign in again", text(*.since), reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
     Revoked {
         /// How long ago.
         since: Duration,
+        /// Why, in the administrator's words.
+        reason: Option<String>,
     },
     /// The session has lasted as long as it may, or was signed out.
     #[error("the session has ended: sign in again")]
@@ -109,7 +111,7 @@ impl AuthnError {
     pub fn problem(&self) -> Problem {
         let problem = problem::new(self.code()).with_detail(self.to_string());
         match self {
-            AuthnError::Revoked { since } => problem.with_step_up(None, Some(since.as_secs())),
+            AuthnError::Revoked { since, .. } => problem.with_step_up(None, Some(since.as_secs())),
             AuthnError::Crowded => problem.with_retry(Retry::After { seconds: Some(30) }),
             AuthnError::Unavailable(_) | AuthnError::Issuer { .. } => {
                 problem.with_retry(Retry::After { seconds: Some(5) })
@@ -211,7 +213,7 @@ mod tests {
             (AuthnError::UseNonce, "auth.proof", "use_dpop_nonce", 400),
             (AuthnError::Replay { device: device.clone() }, "auth.proof", "invalid_dpop_proof", 400),
             (AuthnError::Crowded, "gateway.limit", "temporarily_unavailable", 503),
-            (AuthnError::Revoked { since: Duration::ZERO }, "session.revoked", "invalid_grant", 401),
+            (AuthnError::Revoked { since: Duration::ZERO, reason: None }, "session.revoked", "invalid_grant", 401),
             (AuthnError::Over, "session.expired", "invalid_grant", 401),
             (AuthnError::DeviceBlocked { device: device.clone() }, "device.blocked", "access_denied", 403),
             (AuthnError::Form("x".to_owned()), "request.invalid", "invalid_request", 400),

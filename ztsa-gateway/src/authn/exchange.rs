@@ -174,7 +174,7 @@ impl Authn {
             device: device.clone(),
             started_at: row.started_at,
             issued_at,
-            expires_at: now.plus(self.rules.token_lifetime).min(row.ends_at),
+            expires_at: now.plus(self.rules().token_lifetime).min(row.ends_at),
         };
         self.store.keep_session(row);
         Ok((Arc::new(session), renewed))
@@ -188,7 +188,7 @@ impl Authn {
         lifetime: Option<Duration>,
         now: UnixTime,
     ) -> UnixTime {
-        let anew = now.plus(lifetime.map_or(self.rules.lifetime, |lifetime| lifetime.min(self.rules.lifetime)));
+        let anew = now.plus(lifetime.map_or(self.rules().lifetime, |lifetime| lifetime.min(self.rules().lifetime)));
         match row {
             // a job's platform signs a token whenever it is asked: that is no reason to go on for ever
             Some(row) if lifetime.is_some() || login_at <= row.login_at => row.ends_at,
@@ -210,7 +210,10 @@ impl Authn {
         let Some(row) = row else {
             // never this id again, even where the session itself is no longer known
             return match asked.and_then(|id| self.store.cutoff(&Subject::Session(id.clone()))) {
-                Some(cutoff) if !again(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
+                Some(cutoff) if !again(cutoff) => {
+                    let reason = asked.and_then(|id| self.store.reason(&Subject::Session(id.clone())));
+                    Err(AuthnError::Revoked { since: now.since(cutoff), reason })
+                }
                 _ => Ok(None),
             };
         };
@@ -221,7 +224,10 @@ impl Authn {
             _ if self.is_live(&row, now) => Ok(Some(row)),
             // whether it is new enough is judged as for any new session
             _ if again(row.login_at) => Ok(None),
-            Some(cutoff) => Err(AuthnError::Revoked { since: now.since(cutoff) }),
+            Some(cutoff) => {
+                let reason = self.store.reason_of(&row.user, &row.device, &row.id);
+                Err(AuthnError::Revoked { since: now.since(cutoff), reason })
+            }
             None => Err(AuthnError::Over),
         }
     }
@@ -245,13 +251,14 @@ impl Authn {
             Subject::Device(device.clone()),
             Subject::Login(user.clone(), device.clone()),
         ];
-        let Some(cutoff) = subjects.iter().filter_map(|subject| self.store.cutoff(subject)).max() else {
+        let cut = subjects.iter().filter_map(|subject| Some((self.store.cutoff(subject)?, subject)));
+        let Some((cutoff, subject)) = cut.max_by_key(|(cutoff, _)| *cutoff) else {
             return Ok(at);
         };
         // times have whole seconds: a sign-in in the very second of the revocation is new if nobody used it before
         let used = || self.store.sessions_of(user).iter().any(|row| row.login_at == at);
         if at < cutoff || (at == cutoff && used()) {
-            return Err(AuthnError::Revoked { since: now.since(cutoff) });
+            return Err(AuthnError::Revoked { since: now.since(cutoff), reason: self.store.reason(subject) });
         }
         if login.identity.auth_time.is_none() && self.gave_auth_time(user) {
             let issuer = login.identity.issuer.clone();

@@ -53,19 +53,21 @@ type Claims = Map<String, Value>;
 
 impl Authn {
     /// Finds the issuer of an exchange: by the access token, else the ID token, else the only one that gives opaque tokens.
-    pub(super) fn issuer_of(&self, form: &ExchangeForm, renewed: Option<&str>) -> Result<&Arc<Issuer>, AuthnError> {
+    pub(super) fn issuer_of(&self, form: &ExchangeForm, renewed: Option<&str>) -> Result<Arc<Issuer>, AuthnError> {
+        let trust = self.trust.load();
         let named = |token: &str| -> Option<String> { Jwt::parse(token).ok()?.issuer().map(str::to_owned) };
         let token = form.subject_token.expose();
         let found = jwt::looks_like_one(token).then(|| named(token)).flatten();
         let found = found.or_else(|| named(form.id_token.as_ref()?.expose())).or_else(|| renewed.map(str::to_owned));
         if let Some(identifier) = found {
             let unknown = || AuthnError::UnknownIssuer(ztsa_proto::text::printable(&identifier, 256));
-            return self.issuer_named(&identifier).ok_or_else(unknown);
+            let known = trust.issuers.iter().find(|known| known.config.issuer == identifier);
+            return known.cloned().ok_or_else(unknown);
         }
-        let mut opaque = self.issuers.iter().filter(|issuer| issuer.config.tokens != Tokens::Jwt);
-        match (opaque.next(), opaque.next(), self.issuers.as_slice()) {
+        let mut opaque = trust.issuers.iter().filter(|issuer| issuer.config.tokens != Tokens::Jwt);
+        match (opaque.next(), opaque.next(), trust.issuers.as_slice()) {
             // where there is one issuer only, let it say what is wrong with the token
-            (Some(only), None, _) | (None, None, [only]) => Ok(only),
+            (Some(only), None, _) | (None, None, [only]) => Ok(Arc::clone(only)),
             _ => Err(AuthnError::Form("an opaque token needs the `id_token` beside it, to say whose it is".to_owned())),
         }
     }

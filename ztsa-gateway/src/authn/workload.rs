@@ -49,7 +49,8 @@ impl Authn {
         let malformed = |fault| AuthnError::Refused { issuer: "workload".to_owned(), what: JOB, fault };
         let token = Jwt::parse(form.subject_token.expose()).map_err(malformed)?;
         let issuer = token.issuer().ok_or_else(|| malformed(TokenFault::Claim("iss")))?;
-        let platform = self.platforms.iter().find(|platform| platform.authority.identifier == issuer);
+        let trust = self.trust.load_full();
+        let platform = trust.platforms.iter().find(|platform| platform.authority.identifier == issuer);
         let unknown = || AuthnError::UnknownIssuer(ztsa_proto::text::printable(issuer, 256));
         platform.ok_or_else(unknown)?.login(token, device, now).await
     }

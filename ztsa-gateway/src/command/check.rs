@@ -1,15 +1,14 @@
 //! `ztsa-gateway check`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, json};
+use ztsa_gateway::certificate;
 use ztsa_gateway::config::Config;
-use ztsa_gateway::listen;
 use ztsa_gateway::policy::Policies;
 use ztsa_gateway::posture::Catalogue;
 use ztsa_gateway::signals;
-use ztsa_net::tls;
 
 use super::failure::Failure;
 use super::output;
@@ -27,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::new(error.to_string()))?;
-    check_tls(&config)?;
+    certificate::read(&config.tls).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
     signals::check(&config.signals).map_err(|error| {
         Failure::new(error.to_string()).hint("the file must be there and readable by the user that runs the gateway")
     })?;
@@ -48,22 +47,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         counted(policies.len(), "policy", "policies"),
     );
     output::line(&format!("{} is good: {apps}, {issuers}, {policies}", args.config.display()))
-}
-
-/// Reads certificate and key as the gateway will: a good file must not fail at the start.
-fn check_tls(config: &Config) -> Result<(), Failure> {
-    let read = |file: &Path| {
-        std::fs::read(file).map_err(|error| {
-            Failure::new(format!("[tls] {}: {error}", file.display()))
-                .hint("the file must be there and readable by the user that runs the gateway")
-        })
-    };
-    let (certificate, key) = (read(&config.tls.cert)?, read(&config.tls.key)?);
-    tls::server_config(&certificate, &key, &listen::ALPN).map(|_| ()).map_err(|error| {
-        Failure::new(format!("[tls]: {error}")).hint(
-            "cert is a PEM chain, the gateway's own certificate first; key is the private key of that certificate",
-        )
-    })
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

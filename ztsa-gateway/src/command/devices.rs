@@ -25,7 +25,7 @@ enum Command {
     Approve(Device),
     /// Let a device do nothing any more.
     Block(Device),
-    /// Forget what was said about a device, and end its sessions.
+    /// Forget a device and end its sessions; when it signs in again it is a new one, and unmanaged.
     Remove(Device),
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Remove(Device { device }) => {
             return args.socket.show(&Request::DevicesRemove { device }, |answer| {
                 let ended = tunnel_count(count(answer, "tunnels"));
-                line(&format!("device {} is removed: {ended} ended", text(answer, "device")))
+                line(&format!("device {} is forgotten: {ended} ended", text(answer, "device")))
             });
         }
     };

@@ -16,6 +16,9 @@ use super::failure::Failure;
 use super::output::{changed, line, list, text};
 use super::socket;
 
+/// Where `run` and `dev` have their configuration when nothing else is said.
+const USUAL: [&str; 2] = ["gateway.toml", ".ztsa-dev/gateway.toml"];
+
 #[derive(Debug, clap::Args)]
 #[group(id = "policy-args")]
 pub(crate) struct Args {
@@ -45,12 +48,24 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Where {
-    /// The configuration file: the apps and the policies' directory.
-    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
-    config: PathBuf,
+    /// The configuration file: the apps and the policies' directory [default: ./gateway.toml, else
+    /// .ztsa-dev/gateway.toml].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Another directory of policies.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+impl Where {
+    fn config(&self) -> Result<Config, Failure> {
+        let usual = || USUAL.iter().map(Path::new).find(|path| path.exists()).unwrap_or(Path::new("gateway.toml"));
+        let file = self.config.as_deref().unwrap_or_else(usual);
+        Config::load(file).map_err(|error| {
+            let failure = Failure::new(error.to_string());
+            if file.exists() { failure } else { failure.hint("name the gateway's configuration with --config FILE") }
+        })
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -143,7 +158,7 @@ pub(crate) fn warn(policies: &Policies) {
 }
 
 fn load(place: &Where) -> Result<(Vec<Arc<App>>, Policies), Failure> {
-    let config = Config::load(&place.config).map_err(|error| Failure::new(error.to_string()))?;
+    let config = place.config()?;
     let dir = place.dir.as_ref().unwrap_or(&config.policy.dir);
     let policies = Policies::load(dir, &config.apps, &Arc::new(Catalogue::of(&config.posture))).map_err(failure)?;
     Ok((config.apps, policies))
@@ -189,7 +204,7 @@ fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
 
 /// Every file of cases beside the policies.
 fn beside(place: &Where) -> Result<Vec<PathBuf>, Failure> {
-    let config = Config::load(&place.config).map_err(|error| Failure::new(error.to_string()))?;
+    let config = place.config()?;
     let dir = place.dir.clone().unwrap_or(config.policy.dir);
     let entries = std::fs::read_dir(&dir).map_err(|error| Failure::new(format!("{}: {error}", dir.display())))?;
     let is_cases = |path: &Path| path.to_string_lossy().ends_with(".test.toml");
@@ -230,7 +245,7 @@ fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> 
 }
 
 fn explain_file(explain: &Explain, config: &Path, json: bool) -> Result<(), Failure> {
-    let (apps, policies) = load(&Where { config: config.to_owned(), dir: None })?;
+    let (apps, policies) = load(&Where { config: Some(config.to_owned()), dir: None })?;
     let Outcome { explanation, .. } =
         case(explain)?.try_on(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
     if json {

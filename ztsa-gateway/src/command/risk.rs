@@ -22,7 +22,7 @@ pub(crate) struct Args {
 enum Command {
     /// Say what the risk of a person, a device or a session is: exactly this, until it is cleared.
     Set {
-        /// A person (subject, name, e-mail address or ISSUER|SUBJECT), device:ID or session:ID.
+        /// A person (subject, name or e-mail address; ISSUER|SUBJECT also before they sign in), device:ID or session:ID.
         #[arg(value_name = "USER")]
         whom: String,
         /// From 0 (none) to 100.
@@ -104,7 +104,13 @@ fn about(whom: Option<String>) -> (Option<String>, Option<String>, Option<String
 
 fn subject(value: &Value) -> String {
     let named = ["device", "session"].into_iter().find(|kind| value.get(*kind).is_some());
-    named.map_or_else(|| person(value), |kind| format!("{kind} {}", text(value, kind)))
+    if let Some(kind) = named {
+        return format!("{kind} {}", text(value, kind));
+    }
+    match value.get("known") {
+        Some(Value::Bool(false)) => format!("{} (who has not signed in yet)", text(value, "user")),
+        _ => person(value),
+    }
 }
 
 fn span(text: &str) -> Result<String, String> {

@@ -56,9 +56,8 @@ async fn serve(config: Config, args: Args) -> Result<(), Failure> {
                 if hangup.is_none() {
                     continue;
                 }
-                let engine = gateway.engine().clone();
-                // reading and compiling takes a while: not on a thread that carries bytes; the log says how it went
-                let _ = tokio::task::spawn_blocking(move || engine.reload_policies().map(|_| ())).await;
+                // the log says how it went
+                let _ = gateway.reload().await;
             }
         }
     }

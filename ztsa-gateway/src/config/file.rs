@@ -1,6 +1,6 @@
 //! The shape of `gateway.toml`: one struct per table, every key known by name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use super::workload;
 pub(super) struct File {
     #[serde(default, deserialize_with = "public_url")]
     pub(super) public_url: Option<Url>,
+    #[serde(default, deserialize_with = "listen")]
     pub(super) listen: Option<Vec<SocketAddr>>,
     pub(super) tls: Option<Tls>,
     #[serde(default, rename = "issuer")]
@@ -47,6 +48,9 @@ pub(super) struct File {
     pub(super) limits: Limits,
     #[serde(skip)]
     pub(super) path: PathBuf,
+    /// The further files that were added.
+    #[serde(skip)]
+    pub(super) added: Vec<PathBuf>,
 }
 
 /// Names the line that a table begins on, for messages.
@@ -185,6 +189,10 @@ pub(super) struct Limits {
     pub(super) max_tunnels: Option<Number<1, 1_000_000>>,
     pub(super) tunnels_per_session: Option<Number<1, 1_000_000>>,
     pub(super) handshakes_per_address: Option<Number<1, 100_000>>,
+    pub(super) unauthenticated_per_address: Option<Number<1, 1_000_000>>,
+    pub(super) unauthenticated: Option<Number<1, 1_000_000>>,
+    pub(super) unauthenticated_for: Option<Span<1, 3600>>,
+    pub(super) refusals_per_connection: Option<Number<1, 1_000_000>>,
     pub(super) header_bytes: Option<Number<8192, 1_048_576>>,
 }
 
@@ -239,6 +247,7 @@ impl File {
                 *old = new;
             }
         }
+        self.added.push(extra.path);
         replace(&mut self.public_url, extra.public_url);
         replace(&mut self.listen, extra.listen);
         replace(&mut self.tls, extra.tls);
@@ -262,6 +271,10 @@ impl File {
         replace(&mut self.limits.max_tunnels, extra.limits.max_tunnels);
         replace(&mut self.limits.tunnels_per_session, extra.limits.tunnels_per_session);
         replace(&mut self.limits.handshakes_per_address, extra.limits.handshakes_per_address);
+        replace(&mut self.limits.unauthenticated_per_address, extra.limits.unauthenticated_per_address);
+        replace(&mut self.limits.unauthenticated, extra.limits.unauthenticated);
+        replace(&mut self.limits.unauthenticated_for, extra.limits.unauthenticated_for);
+        replace(&mut self.limits.refusals_per_connection, extra.limits.refusals_per_connection);
         replace(&mut self.limits.header_bytes, extra.limits.header_bytes);
     }
 }
@@ -284,6 +297,20 @@ fn public_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>,
         return Err(D::Error::custom("must be a scheme, a host and at most a port: no path, query or user"));
     }
     Ok(Some(url))
+}
+
+/// Reads addresses to listen on; what is missing in one is said.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<SocketAddr>>, D::Error> {
+    let address = |text: &String| {
+        text.parse().map_err(|_| match text.trim_matches(['[', ']']).parse() {
+            Ok(IpAddr::V4(ip)) => D::Error::custom(format_args!("{text:?} has no port; write it as \"{ip}:443\"")),
+            Ok(IpAddr::V6(ip)) => D::Error::custom(format_args!("{text:?} has no port; write it as \"[{ip}]:443\"")),
+            Err(_) => D::Error::custom(format_args!(
+                "{text:?} is not an address and a port, such as \"0.0.0.0:443\" or \"[::]:443\""
+            )),
+        })
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(address).collect::<Result<_, _>>().map(Some)
 }
 
 /// Reads a kind; a word that is none is an error, with the words that are.

@@ -129,6 +129,10 @@ fn limits(raw: &file::Limits) -> Limits {
         max_tunnels: raw.max_tunnels.map_or(50_000, |limit| limit.0),
         tunnels_per_session: raw.tunnels_per_session.map_or(20_000, |limit| limit.0),
         handshakes_per_address: raw.handshakes_per_address.map_or(256, |limit| limit.0),
+        unauthenticated_per_address: raw.unauthenticated_per_address.map_or(512, |limit| limit.0),
+        unauthenticated: raw.unauthenticated.map_or(8_192, |limit| limit.0),
+        unauthenticated_for: raw.unauthenticated_for.map_or(Duration::from_secs(300), |span| span.0),
+        refusals_per_connection: raw.refusals_per_connection.map_or(100, |limit| limit.0),
         header_bytes: raw.header_bytes.map_or(65_536, |limit| limit.0),
     }
 }

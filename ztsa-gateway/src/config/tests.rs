@@ -74,6 +74,20 @@ fn parse(text: &str) -> Result<Config, String> {
 }
 
 #[test]
+fn an_address_without_a_port_is_told_how_it_is_written() {
+    for (address, told) in [
+        ("127.0.0.1", "\"127.0.0.1\" has no port; write it as \"127.0.0.1:443\""),
+        ("::1", "\"::1\" has no port; write it as \"[::1]:443\""),
+        ("[::1]", "\"[::1]\" has no port; write it as \"[::1]:443\""),
+        ("localhost:443", "\"localhost:443\" is not an address and a port"),
+    ] {
+        let text = format!("public_url = \"https://gw.example\"\nlisten = [\"{address}\"]\n");
+        let error = Config::parse(&text, Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains(told) && error.starts_with("/gateway.toml:2:"), "{error}");
+    }
+}
+
+#[test]
 fn the_example_of_the_design_reads_with_every_key() {
     let config = parse(FULL).unwrap();
     assert_eq!(config.resource(), "https://gw.example.com");

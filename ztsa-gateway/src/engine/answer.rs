@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ztsa_proto::app::{Access, AppInfo, AppList};
+use ztsa_proto::name::AppName;
 use ztsa_proto::posture::State;
 use ztsa_proto::problem::Problem;
 use ztsa_proto::session::{DeviceInfo, SessionInfo, UserInfo};
 use ztsa_proto::why::{self, MissingFact, PolicyInfo, WhyResponse};
 
 use super::Engine;
-use super::judge::unknown;
+use crate::audit::Activity;
 use crate::authn::Session;
 use crate::config::App;
 use crate::policy::Verdict;
@@ -25,12 +26,12 @@ impl Engine {
         let session = self.seen(session);
         let mut apps = Vec::new();
         let policies = self.inner.policies.load();
-        for app in &self.inner.config.apps {
+        for app in &self.config().apps {
             let access = match self.judge(&session, app, peer, now).decision.verdict {
                 Verdict::Allow => Access::open(),
                 Verdict::Deny(problem) if problem.code == HIDDEN => continue,
-                Verdict::Deny(problem) => Access::denied(Arc::unwrap_or_clone(problem)),
-                Verdict::StepUp(problem) => Access::step_up(Arc::unwrap_or_clone(problem)),
+                Verdict::Deny(problem) => Access::denied(listed(problem)),
+                Verdict::StepUp(problem) => Access::step_up(listed(problem)),
             };
             let needs = policies.facts_of(&app.name).into_iter().map(str::to_owned).collect();
             apps.push(AppInfo { needs, ..info(app, access) });
@@ -42,12 +43,22 @@ impl Engine {
     ///
     /// # Errors
     /// `app.unknown` for an app that the person may not know of.
-    pub fn why(&self, session: &Arc<Session>, app: &App, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+    pub fn why(&self, session: &Arc<Session>, name: &AppName, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+        let unknown = |_| self.not_found(Activity::Explain, session, peer, name.as_str());
+        let app = self.named(name).map_err(unknown)?;
         let session = self.seen(session);
-        let why = self.explained(&session, app, peer);
-        match why.problem {
-            Some(problem) if problem.code == HIDDEN => Err(unknown()),
-            _ => Ok(why),
+        // what is asked and answered is on record, as for any other question
+        let judged = self.judge(&session, &app, peer, self.inner.clock.now());
+        self.decided(Activity::Explain.into(), &session, &app, peer, self.inner.clock.now(), &judged);
+        match judged.problem() {
+            Some(problem) if problem.code == HIDDEN => Err(Arc::clone(problem)),
+            problem => {
+                let mut why = self.explained(&session, &app, peer);
+                if let (Some(shown), Some(problem)) = (&mut why.problem, problem) {
+                    shown.decision.clone_from(&problem.decision);
+                }
+                Ok(why)
+            }
         }
     }
 
@@ -99,6 +110,11 @@ impl Engine {
             posture: self.inner.posture.checks(&session.device),
         }
     }
+}
+
+/// A list is no decision, and nothing in the audit log answers to a number in it.
+fn listed(problem: Arc<Problem>) -> Problem {
+    Problem { decision: None, ..Arc::unwrap_or_clone(problem) }
 }
 
 fn info(app: &App, access: Access) -> AppInfo {

@@ -1,6 +1,6 @@
 //! Grants: for one app, one session and one device, and short.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ const NOTICE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     grants: HashMap<GrantId, Grant>,
+    sessions: HashMap<SessionId, HashSet<GrantId>>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,14 +53,14 @@ impl Engine {
     ) -> Result<GrantResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
-        let unknown = |problem| self.not_found(Activity::Grant, &session, peer, request.app.as_str(), problem);
+        let unknown = |_| self.not_found(Activity::Grant, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;
         let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
         let full = full
             .then(|| Box::new(problem::new("gateway.limit").with_detail("this session has as many grants as it may")));
         let ask = Ask { activity: Activity::Grant, reason: request.reason.as_deref() };
         self.asked(ask, &session, &app, peer, now, full)?;
-        let expires_at = now.plus(self.inner.config.session.token_lifetime);
+        let expires_at = now.plus(self.inner.config.load().session.token_lifetime);
         let grant = GrantId::random();
         self.grants().add(grant.clone(), &session, &app.name, expires_at);
         Ok(GrantResponse { grant, app: app.name.clone(), expires_at, limits: Limits::default() })
@@ -75,11 +76,13 @@ impl Grants {
             expires_at,
             told: false,
         };
+        self.sessions.entry(session.id.clone()).or_default().insert(id.clone());
         self.grants.insert(id, grant);
     }
 
     fn of(&self, session: &SessionId, now: UnixTime) -> usize {
-        self.grants.values().filter(|grant| grant.session == *session && grant.expires_at > now).count()
+        let of = self.sessions.get(session).into_iter().flatten().filter_map(|id| self.grants.get(id));
+        of.filter(|grant| grant.expires_at > now).count()
     }
 
     /// Says whether a grant is good for this session, device and app.
@@ -100,12 +103,21 @@ impl Grants {
     }
 
     pub(super) fn end_session(&mut self, session: &SessionId) {
-        self.grants.retain(|_, grant| grant.session != *session);
+        for id in self.sessions.remove(session).unwrap_or_default() {
+            self.grants.remove(&id);
+        }
     }
 
     /// Forgets what ran out long ago, and gives the sessions to tell of grants about to run out.
     pub(super) fn sweep(&mut self, now: UnixTime) -> Vec<(SessionId, AppName)> {
-        self.grants.retain(|_, grant| grant.expires_at.plus(REMEMBERED) > now);
+        for (id, grant) in self.grants.extract_if(|_, grant| grant.expires_at.plus(REMEMBERED) <= now) {
+            if let Some(of) = self.sessions.get_mut(&grant.session) {
+                of.remove(&id);
+                if of.is_empty() {
+                    self.sessions.remove(&grant.session);
+                }
+            }
+        }
         let mut ending = Vec::new();
         for grant in self.grants.values_mut() {
             if !grant.told && grant.expires_at > now && grant.expires_at <= now.plus(NOTICE) {

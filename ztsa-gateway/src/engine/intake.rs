@@ -9,6 +9,7 @@ use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::{Accepted, Wanted};
 use ztsa_proto::problem::Problem;
 
+use super::judge::unknown;
 use super::record::actor;
 use super::{Engine, News};
 use crate::audit::{Activity, Actor, Outcome, Record};
@@ -46,22 +47,22 @@ impl Engine {
         }
     }
 
-    /// Records that somebody asked for what is no app, and gives the answer back: whoever tries names leaves a trace.
-    pub fn not_found(
-        &self,
-        activity: Activity,
-        session: &Session,
-        peer: IpAddr,
-        asked: &str,
-        problem: Arc<Problem>,
-    ) -> Arc<Problem> {
+    /// Answers somebody who asked for what is no app, and records it: whoever tries names leaves a trace.
+    ///
+    /// It takes the same steps as for an app that is hidden from them: not even the time may tell the two apart.
+    pub fn not_found(&self, activity: Activity, session: &Arc<Session>, peer: IpAddr, asked: &str) -> Arc<Problem> {
+        let now = self.inner.clock.now();
+        let session = self.seen(session);
+        let judged = self.judge(&session, &self.inner.nothing, peer, now);
+        // an answer about the gateway comes before one about the app only when the app is there and open
+        let problem = unknown(judged.id);
         self.inner.audit.record(Record {
-            actor: Some(actor(session)),
+            actor: Some(actor(&session)),
             peer: Some(peer),
             code: Some(problem.code.clone()),
             message: Some(format!("asked for {asked}, which is no app here")),
             decision: problem.decision.clone(),
-            ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
+            ..Record::new(now, activity, Outcome::Failure)
         });
         problem
     }

@@ -56,6 +56,8 @@ pub(super) struct Facets {
 impl Engine {
     /// Answers whether the session may open the app now.
     pub(super) fn judge(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> Judged {
+        #[cfg(test)]
+        policy::step::note("judge");
         let facets = self.facets(session, now);
         let request = facets.request(session, app, peer, now);
         let policies = self.inner.policies.load();
@@ -72,17 +74,17 @@ impl Engine {
     /// Finds the app that a destination means: its name, `NAME.ztsa` or one of its hosts.
     ///
     /// # Errors
-    /// `app.unknown`, which is also the answer for an app that the person may not know of.
-    pub fn find(&self, host: &HostName, port: u16) -> Result<Arc<App>, Arc<Problem>> {
-        self.inner.config.app(host, port).cloned().ok_or_else(unknown)
+    /// There is none.
+    pub fn find(&self, host: &HostName, port: u16) -> Result<Arc<App>, NoApp> {
+        self.config().app(host, port).cloned().ok_or(NoApp)
     }
 
     /// Finds the app of a name.
     ///
     /// # Errors
-    /// As for [`Engine::find`].
-    pub fn named(&self, name: &AppName) -> Result<Arc<App>, Arc<Problem>> {
-        self.inner.config.apps.iter().find(|app| app.name == *name).cloned().ok_or_else(unknown)
+    /// There is none.
+    pub fn named(&self, name: &AppName) -> Result<Arc<App>, NoApp> {
+        self.config().apps.iter().find(|app| app.name == *name).cloned().ok_or(NoApp)
     }
 
     /// Explains the answer that `judge` gives.
@@ -100,6 +102,8 @@ impl Engine {
     }
 
     pub(super) fn facets(&self, session: &Session, now: UnixTime) -> Facets {
+        #[cfg(test)]
+        policy::step::note("facets");
         let device = &session.device;
         Facets {
             device_state: self.inner.store.device(device).map(|device| device.state).unwrap_or_default(),
@@ -116,14 +120,17 @@ impl Engine {
             return Some(deny(problem::new("device.blocked").with_detail(detail), OnChange::Terminate));
         }
         let cutoff = store.cutoff_of(&session.identity.user, &session.device, &session.id);
-        if cutoff.is_some_and(|cutoff| session.issued_at <= cutoff) {
-            return Some(deny(problem::new("session.revoked"), OnChange::Terminate));
+        let revoked = cutoff.is_some_and(|cutoff| session.issued_at <= cutoff);
+        if revoked {
+            let reason = store.reason_of(&session.identity.user, &session.device, &session.id);
+            let problem = problem::new("session.revoked").with_detail(reason.unwrap_or_default());
+            return Some(deny(problem, OnChange::Terminate));
         }
         self.held(session, true).map(|problem| deny(problem, OnChange::Suspend))
     }
 
     fn risk_of(&self, scores: &Scores) -> Option<Decision> {
-        match tolerance(scores, &self.inner.config.risk.thresholds) {
+        match tolerance(scores, &self.inner.config.load().risk.thresholds) {
             Tolerance::Within => None,
             Tolerance::Suspend(problem) => Some(deny(problem, OnChange::Suspend)),
             Tolerance::Terminate(problem) => Some(deny(problem, OnChange::Terminate)),
@@ -161,9 +168,14 @@ impl Facets {
 }
 
 /// A decision id too: nothing may tell an app that is not there from one that is hidden.
-pub(super) fn unknown() -> Arc<Problem> {
-    Arc::new(policy::unknown().with_decision(random_id()))
+pub(super) fn unknown(decision: String) -> Arc<Problem> {
+    Arc::new(policy::unknown().with_decision(decision))
 }
+
+/// Says that there is no app of a name; what the person is told comes from [`Engine::not_found`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such app")]
+pub struct NoApp;
 
 fn deny(problem: Problem, on_change: OnChange) -> Decision {
     Decision {

@@ -55,6 +55,10 @@ impl Engine {
     fn turn(&self, tunnels: &[Arc<Tunnel>], changed: &mut Changed) {
         let Some(first) = tunnels.first() else { return };
         let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = self.displaced(&first.app) {
+            changed.ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem)).count();
+            return;
+        }
         let now = self.inner.clock.now();
         // a ticket stands for whom it was made by, as known now; it does not need the session to be renewed
         let session = self.newest(&first.session);
@@ -84,7 +88,7 @@ impl Engine {
     }
 
     fn suspend_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, step_up: bool, now: UnixTime) -> bool {
-        let grace = self.inner.config.risk.suspend_grace;
+        let grace = self.inner.config.load().risk.suspend_grace;
         let suspended = self.inner.leases.suspend(tunnel, problem, now.plus(grace));
         if suspended {
             self.changed(Activity::Suspend, tunnel, Some(problem), now);
@@ -150,13 +154,13 @@ impl Engine {
     pub async fn run(&self) {
         let mut steps = tokio::time::interval(STEP);
         steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let interval = self.inner.config.risk.interval.max(STEP);
-        let mut next = tokio::time::Instant::now() + interval;
+        let interval = || self.inner.config.load().risk.interval.max(STEP);
+        let mut next = tokio::time::Instant::now() + interval();
         loop {
             steps.tick().await;
             let whole = tokio::time::Instant::now() >= next;
             if whole {
-                next = tokio::time::Instant::now() + interval;
+                next = tokio::time::Instant::now() + interval();
             }
             let engine = self.clone();
             // thousands of answers take a while: never on a thread that carries bytes

@@ -46,12 +46,12 @@ impl Engine {
         let now = self.inner.clock.now();
         let invalid = || Arc::new(problem::new("ticket.invalid"));
         let live = self.inner.tickets.find(ticket, now).ok_or_else(invalid)?;
-        let app = self.inner.config.app(&to.host, to.port).filter(|app| app.name == live.ticket.app);
+        let app = self.config().app(&to.host, to.port).filter(|app| app.name == live.ticket.app).cloned();
         let app = app.ok_or_else(invalid)?;
-        let asked = Asked { session: &live.session, app, peer, grant: None, ticket: Some(&live.ticket.id) };
+        let asked = Asked { session: &live.session, app: &app, peer, grant: None, ticket: Some(&live.ticket.id) };
         let lease = self.lease(&asked, now)?;
         // the last use may have gone to somebody else meanwhile
-        if self.inner.tickets.count_use(&live.ticket) { Ok((lease, Arc::clone(app))) } else { Err(invalid()) }
+        if self.inner.tickets.count_use(&live.ticket) { Ok((lease, app)) } else { Err(invalid()) }
     }
 
     /// Makes a ticket for one app, when the session may open it now.
@@ -66,7 +66,7 @@ impl Engine {
     ) -> Result<TicketResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
-        let unknown = |problem| self.not_found(Activity::Ticket, &session, peer, request.app.as_str(), problem);
+        let unknown = |_| self.not_found(Activity::Ticket, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;
         let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None)?;
         let lasts = request.for_seconds.map(Duration::from_secs);

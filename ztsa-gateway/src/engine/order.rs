@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
@@ -67,7 +67,7 @@ impl Engine {
     /// # Errors
     /// There is no such app.
     pub fn explain_user(&self, user: &UserId, app: &AppName) -> Result<Vec<(Arc<Session>, WhyResponse)>, OrderError> {
-        let names = || self.inner.config.apps.iter().map(|app| app.name.to_string()).collect();
+        let names = || self.config().apps.iter().map(|app| app.name.to_string()).collect();
         let app = self.named(app).map_err(|_| OrderError::UnknownApp(app.to_string(), names()))?;
         let sessions = self.sessions().of_user(user);
         // the address of each session's newest tunnel, else none
@@ -84,14 +84,14 @@ impl Engine {
             .collect())
     }
 
-    /// Forgets what was decided about a device and ends its sessions; signing in again makes it a new one.
+    /// Forgets a device and ends its sessions; when it signs in again it is a new one, and unmanaged.
     ///
     /// # Errors
     /// The device is not known.
     pub fn device_remove(&self, device: &DeviceId) -> Result<Revoked, OrderError> {
         let revoked = self.revoke(&Selector::Device(device.clone()), "an administrator removed this device");
-        let removed = self.inner.store.set_device_state(device, DeviceState::Unmanaged);
-        removed.map(|_| revoked).ok_or_else(|| OrderError::UnknownDevice(device.to_string()))
+        let removed = self.inner.store.delete_device(device);
+        removed.then_some(revoked).ok_or_else(|| OrderError::UnknownDevice(device.to_string()))
     }
 
     /// Gives the durable state.
@@ -200,7 +200,7 @@ impl Engine {
 
     /// Counts the live tickets of a session.
     pub fn ticket_count(&self, session: &SessionId) -> usize {
-        self.inner.tickets.list(Some(session)).len()
+        self.inner.tickets.count(session)
     }
 
     /// Approves, blocks or releases a device.
@@ -245,11 +245,13 @@ impl Engine {
     /// # Errors
     /// The policies have mistakes; those that ran before stay.
     pub fn reload_policies(&self) -> Result<(usize, Changed), PolicyError> {
-        let dir = &self.inner.config.policy.dir;
+        let _reading = self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.config();
+        let dir = &config.policy.dir;
         let loaded = policy::fingerprint(dir).and_then(|seen| {
             // noted before reading: a change while reading is read again
             self.inner.policies_seen.store(seen, Ordering::SeqCst);
-            Policies::load(dir, &self.inner.config.apps, self.inner.posture.catalogue())
+            Policies::load(dir, &config.apps, self.inner.posture.catalogue())
         });
         let now = self.inner.clock.now();
         match loaded {
@@ -278,7 +280,7 @@ impl Engine {
     /// Reads the policies again when the names, sizes or times of their files changed.
     pub(super) fn reload_changed_policies(&self) {
         // an unreadable directory is reported by the reload, once
-        let seen = policy::fingerprint(&self.inner.config.policy.dir).unwrap_or_default();
+        let seen = policy::fingerprint(&self.config().policy.dir).unwrap_or_default();
         if seen != self.inner.policies_seen.swap(seen, Ordering::SeqCst) {
             // the error is in the log and in the audit log
             let _ = self.reload_policies();

@@ -3,6 +3,6 @@
 mod evaluation;
 mod opening;
 mod orders;
-mod world;
+pub(crate) mod world;
 
 pub(crate) use world::World;

@@ -17,12 +17,12 @@ impl Policies {
     /// What no policy permits is denied; an error while evaluating denies; an app that the person may not know of is
     /// answered like one that does not exist.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
+        if !self.is_visible(request) {
+            return Decision::deny(unknown(), Vec::new());
+        }
         let Some(slice) = self.slices.get(&request.app.name) else {
             return Decision::deny(unknown(), Vec::new());
         };
-        if !slice.is_visible(request.identity, &self.vocabulary) {
-            return Decision::deny(unknown(), Vec::new());
-        }
         match self.vocabulary.cedar(request, &slice.app) {
             Ok((cedar, entities)) => self.evaluate(slice, request, &cedar, &entities),
             Err(cause) => {
@@ -35,7 +35,9 @@ impl Policies {
     /// Says whether the person may know that the app exists.
     pub fn is_visible(&self, request: &Request<'_>) -> bool {
         let slice = self.slices.get(&request.app.name);
-        slice.is_some_and(|slice| slice.is_visible(request.identity, &self.vocabulary))
+        // looked at either way: what is not there takes as long as what is hidden
+        let visible = slice.unwrap_or(&self.nothing).is_visible(request.identity, &self.vocabulary);
+        visible && slice.is_some()
     }
 
     fn evaluate(

@@ -4,11 +4,14 @@ use std::collections::HashSet;
 
 use cedar_policy::{ActionConstraint, Entity, EntityUid, PolicySet, PrincipalConstraint, ResourceConstraint};
 
+use ztsa_proto::app::Kind;
+use ztsa_proto::name::NameError;
+
 use super::PolicyError;
 use super::annotation::Annotated;
 use super::schema::Vocabulary;
 use crate::authn::Identity;
-use crate::config::App;
+use crate::config::{App, Target};
 
 /// Holds what is evaluated for one app.
 #[derive(Debug)]
@@ -60,11 +63,26 @@ impl Slice {
 
     /// Says whether the person may know of the app: some enforced permit names them or a group of theirs.
     pub(super) fn is_visible(&self, identity: &Identity, vocabulary: &Vocabulary) -> bool {
+        #[cfg(test)]
+        super::step::note("visible");
         let user = vocabulary.user(identity);
         self.rules
             .iter()
             .any(|rule| rule.is_permit() && !rule.monitor && could_be(&rule.principal(), &user, identity, vocabulary))
     }
+}
+
+/// Stands for whatever is no app, so that a question about it takes the way of any other.
+pub(crate) fn nothing() -> Result<App, PolicyError> {
+    let wrong = |cause: NameError| PolicyError::Schema(cause.to_string());
+    Ok(App {
+        name: "nothing".parse().map_err(wrong)?,
+        kind: Kind::Tcp,
+        target: Target { host: "0.0.0.0".parse().map_err(wrong)?, port: 0 },
+        hosts: Vec::new(),
+        tags: Vec::new(),
+        local_port: None,
+    })
 }
 
 fn set(rules: &[Annotated], wanted: impl Fn(&Annotated) -> bool) -> Result<PolicySet, PolicyError> {

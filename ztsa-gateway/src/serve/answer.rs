@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use ztsa_proto::problem::{Problem, Retry};
+use ztsa_proto::problem::{self, Problem, Retry};
 
-use super::Parts;
+use super::{BODY_MAX, Parts};
 use crate::authn::AuthnError;
 
 /// A refusal: the problem and the headers that go with it.
@@ -35,6 +35,21 @@ impl Refused {
         parts.engine.request_refused(error);
         let headers = parts.authn.challenge(error, parts.clock.now());
         Self { problem: Arc::new(error.problem()), headers }
+    }
+
+    /// Refuses a body that is larger than any request needs.
+    pub(super) fn too_large() -> Self {
+        let mut problem = problem::new("request.invalid")
+            .with_detail(format!("the request's body is larger than {} KiB", BODY_MAX / 1024));
+        problem.status = 413;
+        Self::new(problem)
+    }
+
+    /// Refuses a body that does not arrive.
+    pub(super) fn too_slow() -> Self {
+        let mut problem = problem::new("request.invalid").with_detail("the request's body did not arrive in time");
+        problem.status = 408;
+        Self::new(problem)
     }
 
     /// Renders the refusal.

@@ -1,6 +1,5 @@
 //! The JSON endpoints.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -20,14 +19,14 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::session::{ACCESS_TOKEN, OAuthError, SessionInfo};
 
 use super::answer::Refused;
-use super::{BODY_MAX, Parts};
+use super::{BODY_MAX, Parts, Peer};
 use crate::authn::{AuthnError, ExchangeForm, Exchanged, Head, Session};
 
 mod events;
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct From(pub(super) IpAddr);
+#[derive(Debug, Clone)]
+pub(super) struct From(pub(super) Peer);
 
 type Shared = State<Arc<Parts>>;
 type Answer = Result<axum::response::Response, Turned>;
@@ -68,6 +67,9 @@ impl FromRequestParts<Arc<Parts>> for Authenticated {
     async fn from_request_parts(request: &mut RequestParts, parts: &Arc<Parts>) -> Result<Self, Self::Rejection> {
         let head = Head { method: request.method.as_str(), url_path: request.uri.path(), headers: &request.headers };
         let checked = parts.authn.check(&head, parts.clock.now());
+        if let (Ok(_), Some(From(peer))) = (&checked, request.extensions.get::<From>()) {
+            peer.stranger.recognise();
+        }
         checked.map(Self).map_err(|error| refuse(parts, Refused::unauthenticated(parts, &error)))
     }
 }
@@ -91,7 +93,7 @@ fn with_nonce(parts: &Parts, response: &mut axum::response::Response) {
 }
 
 async fn metadata(State(parts): Shared) -> impl IntoResponse {
-    Json(crate::metadata::document(&parts.config, parts.engine.posture_wanted()))
+    Json(crate::metadata::document(&parts.engine.config(), parts.engine.posture_wanted()))
 }
 
 /// Says whether new tunnels are taken: load balancers ask.
@@ -122,6 +124,7 @@ async fn token(
         Ok((exchanged, token))
     }) {
         Ok((Exchanged { session, renewed, posture }, token)) => {
+            peer.stranger.recognise();
             if let Some(report) = posture {
                 parts.engine.posture_reported(&session.device, report);
             }
@@ -138,7 +141,7 @@ async fn token(
             }
         }
         Err(failure) => {
-            parts.engine.exchange_failed(&failure, peer);
+            parts.engine.exchange_failed(&failure, peer.address);
             fault(&failure.error)
         }
     };
@@ -177,7 +180,7 @@ async fn apps(
     Extension(From(peer)): Extension<From>,
     Authenticated(session): Authenticated,
 ) -> axum::response::Response {
-    json_with_nonce(&parts, StatusCode::OK, parts.engine.apps(&session, peer))
+    json_with_nonce(&parts, StatusCode::OK, parts.engine.apps(&session, peer.address))
 }
 
 async fn grant(
@@ -187,7 +190,7 @@ async fn grant(
     body: Bytes,
 ) -> Answer {
     let request: GrantRequest = read(&parts, &body)?;
-    let granted = parts.engine.grant(&session, &request, peer);
+    let granted = parts.engine.grant(&session, &request, peer.address);
     let granted = granted.map_err(|problem| refuse(&parts, Refused::decided(&parts, problem)))?;
     Ok(json_with_nonce(&parts, StatusCode::CREATED, granted))
 }
@@ -199,7 +202,7 @@ async fn ticket(
     body: Bytes,
 ) -> Answer {
     let request: TicketRequest = read(&parts, &body)?;
-    let ticket = parts.engine.ticket(&session, &request, peer);
+    let ticket = parts.engine.ticket(&session, &request, peer.address);
     let ticket = ticket.map_err(|problem| refuse(&parts, Refused::decided(&parts, problem)))?;
     let value = json!({
         "ticket": ticket.ticket.expose(),
@@ -223,8 +226,8 @@ async fn why(
     query: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
     let Query(Which { app }) = query.map_err(|error| invalid(&parts, &error.body_text()))?;
-    let app = parts.engine.named(&app).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
-    let why = parts.engine.why(&session, &app, peer).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
+    let why =
+        parts.engine.why(&session, &app, peer.address).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
     Ok(json_with_nonce(&parts, StatusCode::OK, why))
 }
 

@@ -1,7 +1,6 @@
 //! Tunnels by classic CONNECT (RFC 9110 section 9.3.6, RFC 9113 section 8.5), for other people's clients: with a ticket.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -24,20 +23,21 @@ use ztsa_proto::problem;
 use ztsa_proto::secret::Secret;
 
 use super::answer::Refused;
-use super::{Metered, Parts, ending, extended};
+use super::{Metered, Parts, Peer, ending, extended};
+use crate::config::App;
 use crate::lease::{End, Lease};
 
 /// Serves one tunnel on HTTP/2.
 pub(super) async fn serve(
     parts: Arc<Parts>,
-    peer: IpAddr,
+    peer: Peer,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
     let (head, body) = request.into_parts();
     let admitted = tokio::select! {
         biased;
-        admitted = Box::pin(admit(&parts, peer, &head)) => admitted,
+        admitted = Box::pin(admit(&parts, &peer, &head)) => admitted,
         _ = poll_fn(|context| respond.poll_reset(context)) => return,
     };
     drop(head);
@@ -61,7 +61,7 @@ pub(super) async fn serve(
 /// Answers one CONNECT on HTTP/1.1; the tunnel then runs by itself.
 pub(super) async fn answer(
     parts: Arc<Parts>,
-    peer: IpAddr,
+    peer: &Peer,
     mut request: Request<Incoming>,
     spawner: &Spawner,
 ) -> Response<Bytes> {
@@ -100,8 +100,15 @@ async fn carry(lease: Lease, mut app: TcpStream, mut client: TokioIo<hyper::upgr
 }
 
 /// Checks the ticket, decides and dials.
-async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpStream), Refused> {
-    if !parts.config.classic_connect {
+async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStream), Refused> {
+    let (lease, app) = decide(parts, peer, head).inspect_err(|_| peer.stranger.turn_away())?;
+    peer.stranger.recognise();
+    let stream = extended::dial(&lease, &app).await?;
+    Ok((lease, stream))
+}
+
+fn decide(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, Arc<App>), Refused> {
+    if !parts.engine.config().classic_connect {
         let detail = "classic CONNECT is off at this gateway (classic_connect in its configuration)";
         return Err(Refused::new(problem::new("request.invalid").with_detail(detail)));
     }
@@ -112,10 +119,8 @@ async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpSt
     let Some(ticket) = head.headers.get(PROXY_AUTHORIZATION).and_then(ticket) else {
         return Err(challenge(Refused::new(problem::new("ticket.invalid").with_detail("no ticket was given"))));
     };
-    let (lease, app) =
-        parts.engine.open_ticket(ticket.expose(), &to, peer).map_err(|problem| challenge(Refused::new(problem)))?;
-    let stream = extended::dial(&lease, &app).await?;
-    Ok((lease, stream))
+    let opened = parts.engine.open_ticket(ticket.expose(), &to, peer.address);
+    opened.map_err(|problem| challenge(Refused::new(problem)))
 }
 
 /// Reads a ticket: a bearer token, or the password of any user (which is what most clients can send).

@@ -1,7 +1,6 @@
 //! Tunnels by extended CONNECT (`connect-tcp`), with the session token and a proof for each.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,15 +17,15 @@ use ztsa_proto::name::GrantId;
 use ztsa_proto::{capsule, problem, template};
 
 use super::answer::Refused;
-use super::{Metered, Parts, ending};
+use super::{Metered, Parts, Peer, ending};
 use crate::audit::Activity;
-use crate::authn;
+use crate::authn::{self, AuthnError};
 use crate::config::App;
 use crate::dial;
 use crate::lease::{End, Lease};
 
 /// Serves one tunnel from its request to its end.
-pub(super) async fn serve(parts: Arc<Parts>, peer: IpAddr, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+pub(super) async fn serve(parts: Arc<Parts>, peer: Peer, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let (head, body) = request.into_parts();
     // the opening is boxed: a tunnel that lives for days does not keep its space
     if let Some((lease, app, send)) = Box::pin(open(&parts, peer, head, respond)).await {
@@ -55,13 +54,13 @@ pub(super) async fn carry(lease: Lease, mut app: TcpStream, send: TunnelSend, re
 
 async fn open(
     parts: &Parts,
-    peer: IpAddr,
+    peer: Peer,
     head: Head,
     mut respond: SendResponse<Bytes>,
 ) -> Option<(Lease, TcpStream, h2::SendStream<Bytes>)> {
     let admitted = tokio::select! {
         biased;
-        admitted = admit(parts, peer, &head) => admitted,
+        admitted = admit(parts, &peer, &head) => admitted,
         // the client has gone away while the app was being dialled
         _ = poll_fn(|context| respond.poll_reset(context)) => return None,
     };
@@ -81,20 +80,29 @@ async fn open(
 }
 
 /// Authenticates, decides and dials.
-async fn admit(parts: &Parts, peer: IpAddr, head: &Head) -> Result<(Lease, TcpStream), Refused> {
+async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStream), Refused> {
     let path = head.uri.path();
     let asked = authn::Head { method: "CONNECT", url_path: path, headers: &head.headers };
     let now = parts.clock.now();
-    let session = parts.authn.check(&asked, now).map_err(|error| Refused::unauthenticated(parts, &error))?;
+    let session = parts.authn.check(&asked, now).map_err(|error| {
+        // whoever is asked for a nonce has shown a token and its key
+        if !matches!(error, AuthnError::UseNonce) {
+            peer.stranger.turn_away();
+        }
+        Refused::unauthenticated(parts, &error)
+    })?;
+    peer.stranger.recognise();
+    let peer = peer.address;
     let to = template::parse(path).ok_or_else(|| {
         let detail = format!("the path of a tunnel is {}{{host}}/{{port}}/", template::PREFIX);
         Refused::new(problem::new("request.invalid").with_detail(detail))
     })?;
     // before the app is looked for: a malformed grant must not tell an app that is hidden from one that is not there
     let grant = grant(head)?;
-    let app = parts.engine.find(&to.host, to.port).map_err(|problem| {
-        Refused::new(parts.engine.not_found(Activity::Connect, &session, peer, &to.to_string(), problem))
-    })?;
+    let app = parts
+        .engine
+        .find(&to.host, to.port)
+        .map_err(|_| Refused::new(parts.engine.not_found(Activity::Connect, &session, peer, &to.to_string())))?;
     let lease =
         parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
     let stream = dial(&lease, &app).await?;

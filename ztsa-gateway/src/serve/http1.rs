@@ -1,14 +1,13 @@
 //! Connections of HTTP/1.1: requests, and classic CONNECT.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use http::header::CONNECTION;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,60 +15,78 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
 use ztsa_net::task::Spawner;
 
+use super::answer::Refused;
 use super::api::From;
-use super::{BODY_MAX, Server, classic};
+use super::{BODY_MAX, Peer, Server, classic};
 
 /// How long a request's head may take, and then its body; an idle connection is closed after it too.
 const HEAD: Duration = Duration::from_secs(15);
 
-pub(super) async fn serve<S>(server: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
+pub(super) async fn serve<S>(server: &Server, stream: S, peer: Peer, spawner: &Spawner)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(server.clone(), peer, request, spawner.clone()));
+    let service = service_fn(|request| answer(server.clone(), peer.clone(), request, spawner.clone()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_buf_size(usize::try_from(server.parts.config.limits.header_bytes).unwrap_or(usize::MAX).max(16 * 1024))
+        .max_buf_size(
+            usize::try_from(server.parts.engine.config().limits.header_bytes).unwrap_or(usize::MAX).max(16 * 1024),
+        )
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = spawner.ending() => {
+        () = farewell(&peer, spawner) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended");
+        tracing::debug!(peer = %peer.address, %error, "a connection ended");
+    }
+}
+
+/// Waits until the connection should take no more requests.
+async fn farewell(peer: &Peer, spawner: &Spawner) {
+    tokio::select! {
+        () = spawner.ending() => {}
+        () = peer.stranger.overdue() => {}
     }
 }
 
 async fn answer(
     server: Server,
-    peer: IpAddr,
+    peer: Peer,
     mut request: Request<Incoming>,
     spawner: Spawner,
 ) -> Result<Response<Body>, Infallible> {
     if request.method() == Method::CONNECT {
-        let response = classic::answer(Arc::clone(&server.parts), peer, request, &spawner).await;
+        let response = classic::answer(Arc::clone(&server.parts), &peer, request, &spawner).await;
         return Ok(response.map(Body::from));
     }
+    let stranger = peer.stranger.clone();
     request.extensions_mut().insert(From(peer));
     let (head, body) = request.into_parts();
     // gathered here, because a stranger who sends a byte a minute would hold the connection for ever
-    match tokio::time::timeout(HEAD, to_bytes(Body::new(body), BODY_MAX)).await {
-        Ok(Ok(body)) => server.router.oneshot(Request::from_parts(head, Body::from(body))).await,
-        Ok(Err(_)) => Ok(unread(StatusCode::PAYLOAD_TOO_LARGE)),
-        Err(_) => Ok(unread(StatusCode::REQUEST_TIMEOUT)),
+    let response = match tokio::time::timeout(HEAD, to_bytes(Body::new(body), BODY_MAX)).await {
+        Ok(Ok(body)) => {
+            let Ok(response) = server.router.oneshot(Request::from_parts(head, Body::from(body))).await;
+            response
+        }
+        Ok(Err(_)) => unread(&server, Refused::too_large()),
+        Err(_) => unread(&server, Refused::too_slow()),
+    };
+    if response.status().is_client_error() {
+        stranger.turn_away();
     }
+    Ok(response)
 }
 
 /// Answers a request whose body was not read to its end: no other request can follow it.
-fn unread(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
+fn unread(server: &Server, refused: Refused) -> Response<Body> {
+    let mut response = refused.response(&server.parts).map(Body::from);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -1,6 +1,5 @@
 //! Connections of HTTP/2: tunnels and requests side by side.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +20,8 @@ use ztsa_proto::{problem, template};
 
 use super::answer::Refused;
 use super::api::From;
-use super::{BODY_MAX, Server, classic, extended};
+use super::{BODY_MAX, Peer, Server, classic, extended};
+use crate::stranger::REQUESTS_AT_ONCE;
 
 /// How long a new connection has for HTTP/2's preface.
 const PREFACE: Duration = Duration::from_secs(10);
@@ -30,16 +30,17 @@ const BODY: Duration = Duration::from_secs(30);
 /// Bytes of bodies that one connection may have gathered at once: a stranger opens thousands of streams for nothing.
 const BODIES_MAX: usize = 16 * BODY_MAX;
 
-pub(super) async fn serve<S>(server_: &Server, stream: S, peer: IpAddr, spawner: &Spawner)
+pub(super) async fn serve<S>(server_: &Server, stream: S, peer: Peer, spawner: &Spawner)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut settings = server();
-    settings.max_header_list_size(server_.parts.config.limits.header_bytes);
+    let address = peer.address;
+    settings.max_header_list_size(server_.parts.engine.config().limits.header_bytes);
     let mut connection: Connection<S, Bytes> = match tokio::time::timeout(PREFACE, settings.handshake(stream)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no HTTP/2"),
-        Err(_) => return tracing::debug!(%peer, "no HTTP/2 preface in time"),
+        Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "no HTTP/2"),
+        Err(_) => return tracing::debug!(peer = %address, "no HTTP/2 preface in time"),
     };
     let pings = connection.ping_pong();
     let mut alive = std::pin::pin!(async {
@@ -50,16 +51,21 @@ where
     });
     let mut ending = std::pin::pin!(spawner.ending());
     let mut draining = false;
-    let room = Arc::new(Semaphore::new(BODIES_MAX));
+    let mut overdue = std::pin::pin!(peer.stranger.overdue());
+    let room = Arc::new(Room::default());
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => dispatch(server_, peer, request, respond, &room, spawner),
-                Some(Err(error)) => return tracing::debug!(%peer, %error, "a connection ended"),
+                Some(Ok((request, respond))) => dispatch(server_, &peer, request, respond, &room, spawner),
+                Some(Err(error)) => return tracing::debug!(peer = %address, %error, "a connection ended"),
                 None => return,
             },
-            error = &mut alive => return tracing::debug!(%peer, %error, "a connection went silent"),
+            error = &mut alive => return tracing::debug!(peer = %address, %error, "a connection went silent"),
             () = &mut ending, if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+            () = &mut overdue, if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
             }
@@ -69,68 +75,125 @@ where
 
 fn dispatch(
     server: &Server,
-    peer: IpAddr,
+    peer: &Peer,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    room: &Arc<Semaphore>,
+    room: &Arc<Room>,
     spawner: &Spawner,
 ) {
     let parts = Arc::clone(&server.parts);
     if request.method() != Method::CONNECT {
-        let (router, room) = (server.router.clone(), Arc::clone(room));
-        spawner.spawn(async move { Box::pin(plain(router, peer, request, respond, room)).await });
+        let (server, room, peer) = (server.clone(), Arc::clone(room), peer.clone());
+        spawner.spawn(async move { Box::pin(plain(server, peer, request, respond, room)).await });
         return;
     }
     match request.extensions().get::<Protocol>().map(|protocol| protocol.as_str().to_owned()) {
-        None => spawner.spawn(classic::serve(parts, peer, request, respond)),
+        None => spawner.spawn(classic::serve(parts, peer.clone(), request, respond)),
         Some(protocol) if template::PROTOCOLS.contains(&protocol.as_str()) => {
-            spawner.spawn(extended::serve(parts, peer, request, respond));
+            spawner.spawn(extended::serve(parts, peer.clone(), request, respond));
         }
         Some(protocol) => {
             let detail =
                 format!("this gateway does not speak {protocol}; it speaks {}", template::PROTOCOLS.join(", "));
             let mut problem = problem::new("request.invalid").with_detail(detail);
             problem.status = 501;
+            peer.stranger.turn_away();
             send(&mut respond, Refused::new(problem).response(&parts));
+        }
+    }
+}
+
+/// What one connection may have under way: a stranger opens thousands of streams for nothing.
+struct Room {
+    /// Bytes of bodies, once somebody is known.
+    bodies: Semaphore,
+    /// Bytes of bodies before.
+    first_bodies: Semaphore,
+    /// Requests before.
+    first_requests: Semaphore,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            bodies: Semaphore::new(BODIES_MAX),
+            first_bodies: Semaphore::new(BODY_MAX),
+            first_requests: Semaphore::new(REQUESTS_AT_ONCE),
         }
     }
 }
 
 /// Answers a request that is no tunnel.
 async fn plain(
-    router: axum::Router,
-    peer: IpAddr,
+    server: Server,
+    peer: Peer,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
 ) {
-    let (head, body) = request.into_parts();
-    let (body, taken) = match tokio::time::timeout(BODY, collect(body, &room)).await {
-        Ok(Ok(gathered)) => gathered,
-        Ok(Err(too_large)) => {
-            let reason = if too_large { Reason::ENHANCE_YOUR_CALM } else { Reason::CANCEL };
-            return respond.send_reset(reason);
+    let stranger = peer.stranger.clone();
+    let refuse = |respond: &mut SendResponse<Bytes>, reason| {
+        stranger.turn_away();
+        respond.send_reset(reason);
+    };
+    let (bodies, place) = if stranger.is_known() {
+        (&room.bodies, None)
+    } else {
+        match room.first_requests.try_acquire() {
+            Ok(place) => (&room.first_bodies, Some(place)),
+            Err(_) => return refuse(&mut respond, Reason::REFUSED_STREAM),
         }
-        Err(_) => return respond.send_reset(Reason::CANCEL),
+    };
+    let (head, mut body) = request.into_parts();
+    let (body, taken) = match tokio::time::timeout(BODY, collect(&mut body, bodies)).await {
+        Ok(Ok(gathered)) => gathered,
+        Ok(Err(Unread::NoRoom)) => return refuse(&mut respond, Reason::ENHANCE_YOUR_CALM),
+        Ok(Err(Unread::Broken)) => return refuse(&mut respond, Reason::CANCEL),
+        // what is left unread is taken back by a RST_STREAM after the answer (RFC 9113 section 8.1)
+        Ok(Err(Unread::TooLarge)) => {
+            stranger.turn_away();
+            return send(&mut respond, Refused::too_large().response(&server.parts));
+        }
+        Err(_) => {
+            stranger.turn_away();
+            return send(&mut respond, Refused::too_slow().response(&server.parts));
+        }
     };
     let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(From(peer));
-    let Ok(response) = router.oneshot(request).await;
-    drop(taken);
+    let Ok(response) = server.router.oneshot(request).await;
+    drop((taken, place));
+    if response.status().is_client_error() {
+        stranger.turn_away();
+    }
     stream(response, respond).await;
 }
 
-/// Gathers a body, within the room that its connection has for all of them. The error says whether it was too large.
-async fn collect(mut body: RecvStream, room: &Semaphore) -> Result<(Bytes, Option<SemaphorePermit<'_>>), bool> {
+/// Why a body was not read to its end.
+enum Unread {
+    /// It is larger than any request needs.
+    TooLarge,
+    /// Its connection has as much of bodies under way as it may have.
+    NoRoom,
+    /// The peer took it back, or went away.
+    Broken,
+}
+
+/// Gathers a body, within the room that its connection has for all of them.
+async fn collect<'a>(
+    body: &mut RecvStream,
+    room: &'a Semaphore,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Unread> {
     let mut bytes = BytesMut::new();
     let mut taken: Option<SemaphorePermit<'_>> = None;
     while let Some(chunk) = body.data().await {
-        let chunk = chunk.map_err(|_| false)?;
+        let chunk = chunk.map_err(|_| Unread::Broken)?;
         let _ = body.flow_control().release_capacity(chunk.len());
         if bytes.len() + chunk.len() > BODY_MAX {
-            return Err(true);
+            return Err(Unread::TooLarge);
         }
-        let more = u32::try_from(chunk.len()).ok().and_then(|length| room.try_acquire_many(length).ok()).ok_or(true)?;
+        let more = u32::try_from(chunk.len()).ok().and_then(|length| room.try_acquire_many(length).ok());
+        let more = more.ok_or(Unread::NoRoom)?;
         match &mut taken {
             Some(taken) => taken.merge(more),
             None => taken = Some(more),

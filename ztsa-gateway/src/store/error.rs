@@ -73,7 +73,7 @@ impl StoreError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindUserError {
     /// Nobody of that name has signed in here.
-    #[error("nobody called {0:?} has signed in here")]
+    #[error("nobody called {0:?} has signed in here yet")]
     Unknown(String),
     /// Several people are called that.
     #[error("{word:?} means several people; name one of: {}", .candidates.join(", "))]

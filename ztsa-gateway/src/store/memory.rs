@@ -24,10 +24,12 @@ pub(super) struct Memory {
     devices_cut: HashMap<DeviceId, UnixTime>,
     sessions_cut: HashMap<SessionId, UnixTime>,
     logins_cut: HashMap<DeviceId, HashMap<UserId, UnixTime>>,
+    reasons: HashMap<Subject, String>,
 }
 
 impl Memory {
     pub(super) fn insert_revocation(&mut self, row: &Revocation) {
+        self.reasons.insert(row.subject.clone(), row.reason.clone());
         match row.subject.clone() {
             Subject::User(user) => self.users_cut.insert(user, row.at),
             Subject::Device(device) => self.devices_cut.insert(device, row.at),
@@ -51,10 +53,27 @@ impl Memory {
         found.into_iter().flatten().copied().max()
     }
 
+    /// Gives the reason of the latest cutoff that [`Memory::cutoff_of`] looks at.
+    pub(super) fn reason_of(&self, user: &UserId, device: &DeviceId, session: &SessionId) -> Option<String> {
+        let subjects =
+            [Subject::User(user.clone()), Subject::Device(device.clone()), Subject::Session(session.clone())];
+        let cut = subjects.iter().filter_map(|subject| Some((self.cutoff(subject)?, subject)));
+        let (_, latest) = cut.max_by_key(|(at, _)| *at)?;
+        self.reason(latest)
+    }
+
+    pub(super) fn reason(&self, subject: &Subject) -> Option<String> {
+        self.reasons.get(subject).cloned().filter(|reason| !reason.is_empty())
+    }
+
     /// Forgets sessions, and revocations of sessions, that ended before a time; gives what was forgotten.
     pub(super) fn prune(&mut self, before: UnixTime) -> (Vec<SessionId>, Vec<SessionId>) {
         let sessions = self.sessions.extract_if(|_, row| row.ends_at < before).map(|(id, _)| id).collect();
-        let revocations = self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| id).collect();
+        let revocations: Vec<SessionId> =
+            self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| id).collect();
+        for session in &revocations {
+            self.reasons.remove(&Subject::Session(session.clone()));
+        }
         (sessions, revocations)
     }
 

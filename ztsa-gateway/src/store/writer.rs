@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
-use ztsa_proto::name::{SessionId, TicketId};
+use ztsa_proto::name::{DeviceId, SessionId, TicketId};
 
 use super::error::StoreError;
 use super::row::{BoundToken, Device, Document, Revocation, SessionRow, Signal, Subject, Ticket, User};
@@ -23,6 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) enum Write {
     Device(Device),
+    DeleteDevice(DeviceId),
     User(User),
     Session(SessionRow),
     DeleteSession(SessionId),
@@ -203,6 +204,7 @@ impl Write {
     fn row(&self) -> (&'static str, String) {
         match self {
             Write::Device(device) => ("device", device.id.to_string()),
+            Write::DeleteDevice(id) => ("device", id.to_string()),
             Write::User(user) => ("user", user.id.to_string()),
             Write::Session(session) => ("session", session.id.to_string()),
             Write::DeleteSession(id) => ("session", id.to_string()),
@@ -250,6 +252,9 @@ impl Write {
             Write::Revocation(r) => to
                 .prepare_cached("INSERT OR REPLACE INTO revocations (kind, subject, at, reason) VALUES (?,?,?,?)")?
                 .execute(params![r.subject.kind(), r.subject.key(), seconds(r.at), r.reason]),
+            Write::DeleteDevice(id) => {
+                to.prepare_cached("DELETE FROM devices WHERE id = ?")?.execute([id.to_string()])
+            }
             Write::DeleteSession(id) => {
                 to.prepare_cached("DELETE FROM sessions WHERE id = ?")?.execute([id.to_string()])
             }

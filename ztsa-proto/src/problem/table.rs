@@ -121,6 +121,15 @@ static ROWS: &[Row] = &[
         4,
     ),
     row_of(
+        "app.moved",
+        503,
+        "The app has moved",
+        AFTER,
+        "Connect again: new connections go to its new place.",
+        "connection_terminated",
+        6,
+    ),
+    row_of(
         "app.unreachable",
         502,
         "The app cannot be reached",

@@ -183,6 +183,7 @@ async fn what_is_revoked_or_blocked_is_refused_at_once() {
         world.store.revoke(subject.clone(), after(5), "lost");
         let error = world.check(&token, after(6)).unwrap_err();
         assert_eq!(error.problem().code, "session.revoked", "{subject}");
+        assert!(error.problem().detail.contains("(lost)"), "the administrator's reason is told: {error}");
         assert!(world.authn.standing(&session, after(6)).is_err());
     }
     world.store.set_device_state(&session.device, DeviceState::Blocked).unwrap();

@@ -153,7 +153,7 @@ fn a_worse_posture_is_felt_at_once_and_a_better_one_resumes() {
     assert_eq!(state(&lease), "suspended posture.disk_encryption");
     world.engine.posture_reported(&device, report(&world, &[("disk.root", State::Pass)]));
     assert_eq!(state(&lease), "open");
-    let why = world.engine.why(&alice, &world.app("wiki"), PEER).unwrap();
+    let why = world.engine.why(&alice, &"wiki".parse().unwrap(), PEER).unwrap();
     assert_eq!(why.decision, ztsa_proto::why::Decision::Allow);
 }
 

@@ -5,7 +5,9 @@ use ztsa_proto::grant::{GrantRequest, TicketRequest};
 
 use super::World;
 use super::world::PEER;
+use crate::audit::Activity;
 use crate::lease::End;
+use crate::policy::step;
 use crate::store::DeviceState;
 
 fn grant(app: &str) -> GrantRequest {
@@ -23,7 +25,8 @@ fn what_policy_permits_opens_and_the_rest_does_not_exist() {
     let mallory = world.session("mallory", &[], "laptop");
     assert_eq!(world.open(&alice, "wiki").unwrap().app().name.to_string(), "wiki");
     let hidden = world.open(&mallory, "wiki").unwrap_err();
-    let missing = world.engine.named(&"nothing".parse().unwrap()).unwrap_err();
+    assert!(world.engine.named(&"nothing".parse().unwrap()).is_err());
+    let missing = world.engine.not_found(Activity::Connect, &mallory, PEER, "nothing");
     assert_eq!(hidden.code, "app.unknown");
     let blank = |problem: &ztsa_proto::problem::Problem| {
         let mut problem = problem.clone();
@@ -35,6 +38,44 @@ fn what_policy_permits_opens_and_the_rest_does_not_exist() {
     let apps = world.engine.apps(&alice, PEER).apps;
     assert_eq!(apps.len(), 3);
     assert!(apps.iter().all(|app| app.access.state == AccessState::Open));
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_takes_the_same_steps_as_one_that_is_hidden() {
+    let world = World::new();
+    let mallory = world.session("mallory", &["sales"], "laptop");
+    step::taken();
+    let lines = world.log().await.len();
+    world.open(&mallory, "wiki").unwrap_err();
+    let hidden = (step::taken(), world.log().await.len() - lines);
+    let lines = world.log().await.len();
+    world.engine.not_found(Activity::Connect, &mallory, PEER, "nothing");
+    assert_eq!((step::taken(), world.log().await.len() - lines), hidden);
+    assert_eq!(hidden, (vec!["judge", "facets", "visible", "visible"], 1));
+}
+
+#[tokio::test]
+async fn a_list_has_no_decision_and_every_why_is_on_record() {
+    let world = World::with(
+        "@id(\"mfa\") @step_up(\"mfa\") forbid (principal, action, resource == App::\"db\") unless { context.auth.acr == \"mfa\" };
+         @id(\"dev\") permit (principal in Group::\"dev\", action, resource);",
+    );
+    let alice = world.session("alice", &["dev"], "laptop");
+    let apps = world.engine.apps(&alice, PEER).apps;
+    let db = apps.iter().find(|app| app.name.as_str() == "db").unwrap();
+    assert!(db.access.problem.as_ref().unwrap().decision.is_none(), "no line of the audit log has this number");
+    let why = world.engine.why(&alice, &"db".parse().unwrap(), PEER).unwrap();
+    let shown = why.problem.unwrap().decision.unwrap();
+    let hidden = world.engine.why(&alice, &"nothing".parse().unwrap(), PEER).unwrap_err();
+    let log = world.log().await;
+    for decision in [shown, hidden.decision.clone().unwrap()] {
+        let of = log.iter().filter(|line| line["unmapped"]["decision"] == decision.as_str()).collect::<Vec<_>>();
+        let [line] = of.as_slice() else { panic!("{decision}: {of:?}") };
+        assert_eq!(
+            (line["activity_name"].as_str(), line["actor"]["user"]["name"].as_str()),
+            (Some("Explain"), Some("alice"))
+        );
+    }
 }
 
 #[test]

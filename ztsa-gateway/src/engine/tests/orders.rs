@@ -29,7 +29,8 @@ fn a_revocation_ends_what_it_names_and_a_new_sign_in_works() {
     let Access::Ended(problem) = first.tunnel().access() else { panic!("still open") };
     assert_eq!((problem.code.as_str(), problem.detail.as_str()), ("session.revoked", "left on a train"));
     assert_eq!(second.tunnel().access(), Access::Open);
-    assert_eq!(world.open(&laptop, "wiki").unwrap_err().code, "session.revoked");
+    let later = world.open(&laptop, "wiki").unwrap_err();
+    assert_eq!((later.code.as_str(), later.detail.as_str()), ("session.revoked", "left on a train"));
     let revoked = world.engine.revoke(&Selector::User(laptop.identity.user.clone()), "");
     assert_eq!(revoked.tunnels, 1);
     assert_eq!(third.tunnel().access(), Access::Open);
@@ -89,10 +90,17 @@ fn blocking_a_device_ends_its_tunnels_and_removing_it_its_sessions() {
     assert_eq!((device.state, changed.ended), (DeviceState::Blocked, 1));
     drop(lease);
     world.engine.device_remove(&alice.device).unwrap();
-    assert_eq!(world.open(&alice, "wiki").unwrap_err().code, "session.revoked");
+    assert!(world.engine.store().device(&alice.device).is_none(), "it is not on the list any more");
+    assert!(world.engine.device_remove(&alice.device).is_err());
+    let later = world.open(&alice, "wiki").unwrap_err();
+    assert_eq!(
+        (later.code.as_str(), later.detail.as_str()),
+        ("session.revoked", "an administrator removed this device")
+    );
     world.hand.advance(Duration::from_secs(1));
     let again = world.session("alice", &["dev"], "laptop");
     assert!(world.open(&again, "wiki").is_ok());
+    assert_eq!(world.engine.store().device(&alice.device).unwrap().state, DeviceState::Unmanaged);
     assert!(world.engine.device_set(&thumbprint("nothing"), DeviceState::Blocked).is_err());
 }
 

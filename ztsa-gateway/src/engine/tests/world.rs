@@ -81,7 +81,9 @@ impl World {
         let dir = std::env::temp_dir().join(format!("ztsa-engine-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("policies")).unwrap();
         std::fs::write(dir.join("policies/main.cedar"), policies).unwrap();
-        let config = Config::parse(&format!("{CONFIG}{more}"), &dir).unwrap();
+        std::fs::write(dir.join("gateway.toml"), format!("{CONFIG}{more}")).unwrap();
+        certificate(&dir);
+        let config = Config::load(&dir.join("gateway.toml")).unwrap();
         let (clock, hand) = Clock::manual(START);
         let (engine, audit) = Self::engine(&config, clock);
         Self { engine, hand, audit, dir, config }
@@ -112,6 +114,14 @@ impl World {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Changes `gateway.toml`.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.join("gateway.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
     }
 
     pub(crate) fn app(&self, name: &str) -> Arc<App> {
@@ -191,6 +201,13 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Writes a certificate of a new key.
+pub(crate) fn certificate(dir: &Path) {
+    let made = rcgen::generate_simple_self_signed(vec!["gw.example".to_owned()]).unwrap();
+    std::fs::write(dir.join("gw.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("gw.key"), made.signing_key.serialize_pem()).unwrap();
 }
 
 pub(crate) fn thumbprint(device: &str) -> DeviceId {

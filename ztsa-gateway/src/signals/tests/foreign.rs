@@ -156,7 +156,7 @@ async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up()
     std::fs::write(world.dir().join("api.token"), TOKEN).unwrap();
     let alice = world.session("alice", &["dev"], "laptop");
     let lease = world.open(&alice, "wiki").unwrap();
-    let (signals, scope) = (Signals::new(world.engine.config(), &world.engine).unwrap(), Scope::new());
+    let (signals, scope) = (Signals::new(&world.engine.config(), &world.engine).unwrap(), Scope::new());
     signals.start(&scope.spawner());
     tokio::time::sleep(Duration::from_millis(300)).await;
     let foreign = Foreign::new(&url);

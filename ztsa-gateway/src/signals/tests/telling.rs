@@ -42,7 +42,7 @@ impl Teller {
     }
 
     fn begin(world: &World) -> (Router, Scope) {
-        let (signals, scope) = (Signals::new(world.engine.config(), &world.engine).unwrap(), Scope::new());
+        let (signals, scope) = (Signals::new(&world.engine.config(), &world.engine).unwrap(), Scope::new());
         signals.start(&scope.spawner());
         (signals.router(), scope)
     }

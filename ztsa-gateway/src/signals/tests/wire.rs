@@ -42,7 +42,7 @@ impl Wire {
         let keys = json!({"keys": [key.public_key()]});
         std::fs::write(world.dir().join("push.token"), "0123456789abcdefghij\n").unwrap();
         std::fs::write(world.dir().join("keys.json"), keys.to_string()).unwrap();
-        let receivers = Receivers::new(world.engine.config(), &world.engine).unwrap();
+        let receivers = Receivers::new(&world.engine.config(), &world.engine).unwrap();
         Wire { world, receivers, key, count: 0 }
     }
 
@@ -54,10 +54,11 @@ impl Wire {
     pub(super) async fn restart(&mut self, later: u64) {
         // the old handles hold the store open
         let spare = World::new();
-        let old = std::mem::replace(&mut self.receivers, Receivers::new(spare.engine.config(), &spare.engine).unwrap());
+        let old =
+            std::mem::replace(&mut self.receivers, Receivers::new(&spare.engine.config(), &spare.engine).unwrap());
         drop(old);
         self.world.restart(later).await;
-        self.receivers = Receivers::new(self.world.engine.config(), &self.world.engine).unwrap();
+        self.receivers = Receivers::new(&self.world.engine.config(), &self.world.engine).unwrap();
     }
 
     /// Claims of the transmitter about somebody, made and happened `ago` seconds before now.
