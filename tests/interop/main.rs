@@ -29,3 +29,4 @@ mod proof;
 mod relying_party;
 mod balancer;
 mod keyring;
+mod herd;
