@@ -161,14 +161,19 @@ async fn issuer(context: &Context, offer: &Offer, asked: Option<&str>) -> Result
         let _infallible = write!(question, "\n  {}) {}  {}", number + 1, info.name, info.issuer);
     }
     let answer = ask(context, &format!("{question}\nnumber or name: ")).await?;
-    let numbered = answer.parse::<usize>().ok().and_then(|number| names.get(number.checked_sub(1)?).copied());
-    match numbered.or_else(|| names.iter().copied().find(|name| *name == answer)) {
+    match picked(&answer, &names) {
         Some(name) => Ok(Some(name.to_owned())),
         None => Err(Failure::Usage {
             message: format!("`{answer}` is none of them: {all}"),
             hint: "run `ztsa login` again, or choose with --issuer NAME".to_owned(),
         }),
     }
+}
+
+/// What a person meant by a number or a name.
+fn picked<'n>(answer: &str, names: &[&'n str]) -> Option<&'n str> {
+    let numbered = answer.parse::<usize>().ok().and_then(|number| names.get(number.checked_sub(1)?).copied());
+    names.iter().copied().find(|name| *name == answer).or(numbered)
 }
 
 /// Shows what has changed about the sign-in, and goes on only when a person has said that it is right.
@@ -258,4 +263,26 @@ pub(super) fn remember(context: &Context, issuer: Option<&str>) -> Result<(), Fa
     let dir = settings.profile_dir()?;
     let pem = settings.roots.as_ref().map(|roots| roots.value.pem.as_slice());
     Remembered::write(&dir, &gateway, pem, issuer).map_err(Failure::writing(&dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_picked_by_number_or_name() {
+        let names = ["corp", "partner", "1"];
+        for (answer, expected) in [
+            ("2", Some("partner")),
+            ("corp", Some("corp")),
+            ("1", Some("1")),
+            ("0", None),
+            ("4", None),
+            ("-1", None),
+            ("", None),
+            ("Corp", None),
+        ] {
+            assert_eq!(picked(answer, &names), expected, "{answer}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use ztsa_proto::problem::{Problem, Retry};
 use super::refusal;
 use crate::api::{Api, ApiError, Events};
 use crate::listener::event::{Event, Reporter};
+use crate::token::Expiry;
 
 /// The longest sleep, so that a machine that slept meanwhile is noticed soon.
 const TICK: Duration = Duration::from_secs(15);
@@ -132,11 +133,8 @@ async fn renew(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
         let pause = match work.api.tokens().session().await {
             Ok(session) => {
                 backoff = Backoff::default();
-                for expiry in work.api.tokens().expiring().await {
-                    if told.insert(expiry) {
-                        work.reporter.report(Event::Expiring(expiry));
-                    }
-                }
+                let near = work.api.tokens().expiring().await;
+                untold(&mut told, near).for_each(|expiry| work.reporter.report(Event::Expiring(expiry)));
                 let now = work.api.tokens().now();
                 session.renew_at.since(now).clamp(Duration::from_secs(1), TICK)
             }
@@ -149,6 +147,11 @@ async fn renew(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// The ends that nobody has been told of; from now on they have. A sign-in moves an end, and that is another one.
+fn untold(told: &mut HashSet<Expiry>, near: Vec<Expiry>) -> impl Iterator<Item = Expiry> + '_ {
+    near.into_iter().filter(|expiry| told.insert(*expiry))
 }
 
 /// Follows the gateway's events for as long as somebody wants them, through every break of the connection.
@@ -227,7 +230,9 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::Ending;
     use ztsa_proto::problem;
+    use ztsa_proto::time::UnixTime;
 
     #[test]
     fn pauses_double_up_to_a_bound_and_heed_what_is_said() {
@@ -238,6 +243,21 @@ mod tests {
         assert_eq!(backoff.after(&busy), Duration::from_secs(7));
         assert_eq!(backoff.after(&problem::new("auth.required")), BACKOFF.1);
         assert_eq!(Backoff::default().after(&problem::new("auth.required")), LOGIN_TICK);
+    }
+
+    #[test]
+    fn each_end_is_told_once() {
+        let expiry = |at| Expiry { what: Ending::Session, at: UnixTime(at) };
+        let mut told = HashSet::new();
+        for (near, expected) in [
+            (vec![], 0),
+            (vec![expiry(9000)], 1),
+            (vec![expiry(9000)], 0),
+            (vec![expiry(9000), Expiry { what: Ending::SignIn, at: UnixTime(9000) }], 1),
+            (vec![expiry(50_000)], 1),
+        ] {
+            assert_eq!(untold(&mut told, near.clone()).count(), expected, "{near:?}");
+        }
     }
 
     #[test]
