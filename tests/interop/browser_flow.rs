@@ -8,6 +8,7 @@ use crate::home::Home;
 use crate::process::{Process, finish};
 use crate::program::certificate::Authority;
 use crate::program::chromium::Chromium;
+use crate::program::glewlwyd::Glewlwyd;
 use crate::program::http_server::HttpServer;
 use crate::program::idp::Idp;
 use crate::program::oidc_provider::{OidcProvider, SCOPES};
@@ -91,4 +92,21 @@ fn ztsa_idp_in_chromium_under_every_page_it_has() {
     came_back(&Chromium::start().go(&Idp::job(&url, "alice")));
     end(login);
     works(&home, &server);
+}
+
+#[test]
+fn glewlwyd_compares_the_port_and_is_given_its_own() {
+    let (audience, port) = future_url();
+    let (server, authority) = (HttpServer::start(), Authority::new());
+    let glewlwyd = Glewlwyd::start(&audience);
+    let issuer = Issuer { url: &glewlwyd.issuer, audience: &audience, port, scopes: &["openid"] };
+    let port = format!("redirect_port = {}", glewlwyd.redirect_port);
+    let gateway = Gateway::run_with(&[App("handbook", "http", server.port, &[])], &authority, &issuer, &port, "");
+    let home = Home::new(&gateway);
+    let (login, url) = begin(&home, &[&gateway.url]);
+    let page = glewlwyd.visit(&url, &[]);
+    assert!(page.contains("<h1>Signed in</h1>"), "{page}");
+    end(login);
+    works(&home, &server);
+    stays(&home, || glewlwyd.refresh_tokens() - 1);
 }

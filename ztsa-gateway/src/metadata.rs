@@ -21,6 +21,7 @@ pub fn document(config: &Config, posture: Vec<Wanted>) -> ResourceMetadata {
         device_flow: issuer.device_flow,
         browser_flow: issuer.browser_flow,
         redirect_host: issuer.redirect_host,
+        redirect_port: issuer.redirect_port,
     });
     let mut workload: Vec<WorkloadInfo> = Vec::new();
     for table in &config.workloads {

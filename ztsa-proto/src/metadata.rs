@@ -1,5 +1,7 @@
 //! What the gateway says of itself to anyone (RFC 9728 protected resource metadata) with one extra member, `ztsa`.
 
+use std::num::NonZeroU16;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -98,6 +100,9 @@ pub struct IssuerInfo {
     /// The host that the browser comes back to, where the issuer takes another than the loopback address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_host: Option<RedirectHost>,
+    /// The port that the browser comes back to, where the issuer compares it (RFC 8252 section 7.3 says that it must not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_port: Option<NonZeroU16>,
 }
 
 /// Says what stands for this machine in a redirect URI.

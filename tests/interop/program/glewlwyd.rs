@@ -11,12 +11,13 @@ use crate::folder::Folder;
 use crate::process::{Process, finish, free_port};
 
 const SCHEMA: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
-/// The password of alice.
-pub const PASSWORD: &str = "correct horse battery staple";
+const PASSWORD: &str = "correct horse battery staple";
 
 /// A running issuer that knows alice (group dev).
 pub struct Glewlwyd {
     pub issuer: String,
+    /// The one port that browsers may be sent back to.
+    pub redirect_port: u16,
     base: String,
     _process: Process,
     folder: Folder,
@@ -38,25 +39,36 @@ impl Glewlwyd {
         let mut process =
             Process::start("glewlwyd", &folder, server.arg(format!("--config-file={}", config.display())));
         process.listens(port);
+        let redirect_port = free_port();
         let base = format!("http://127.0.0.1:{port}/api");
         let issuer = format!("{base}/oidc");
         let administrator = Browser::new();
         post(&administrator, &format!("{base}/auth/"), &json!({"username": "admin", "password": "password"}));
         post(&administrator, &format!("{base}/mod/plugin/"), &plugin(&folder, &issuer, audience));
         post(&administrator, &format!("{base}/user/"), &alice());
-        post(&administrator, &format!("{base}/client/"), &client());
-        Self { issuer, base, _process: process, folder }
+        post(
+            &administrator,
+            &format!("{base}/client/"),
+            &client(&format!("http://127.0.0.1:{redirect_port}/callback")),
+        );
+        Self { issuer, redirect_port, base, _process: process, folder }
     }
 
     /// Does what the issuer's pages do when alice signs in, allows the client and confirms the code.
     pub fn approve(&self, url: &str) {
+        let answer = self.visit(url, &["--write-out", "%{url_effective}"]);
+        assert!(answer.contains("prompt=deviceComplete"), "the issuer ended at {answer}");
+    }
+
+    /// Does what the issuer's pages do when alice signs in and allows the client, and returns the last page: the issuer's
+    /// own, or that of the program that the browser was sent back to.
+    pub fn visit(&self, url: &str, arguments: &[&str]) -> String {
         let alice = Browser::new();
         alice.open(url, &[]);
         post(&alice, &format!("{}/auth/", self.base), &json!({"username": "alice", "password": PASSWORD}));
         let grant = format!("{}/auth/grant/ztsa-cli", self.base);
         send(&alice, "PUT", &grant, &json!({"scope": "openid"}));
-        let answer = alice.open(&format!("{url}&g_continue"), &["--write-out", "%{url_effective}"]);
-        assert!(answer.contains("prompt=deviceComplete"), "the issuer ended at {answer}");
+        alice.open(&format!("{url}&g_continue"), arguments)
     }
 
     /// How many refresh tokens the issuer has given out: one for each grant, as each is good for one use.
@@ -81,10 +93,10 @@ fn alice() -> Value {
         "scope": ["openid", "g_profile"], "enabled": true})
 }
 
-fn client() -> Value {
+fn client(redirect: &str) -> Value {
     json!({"client_id": "ztsa-cli", "client_name": "ztsa", "confidential": false, "enabled": true,
         "authorization_type": ["device_authorization", "refresh_token", "code"],
-        "redirect_uri": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": ["none"], "scope": []})
+        "redirect_uri": [redirect], "token_endpoint_auth_method": ["none"], "scope": []})
 }
 
 fn plugin(folder: &Folder, issuer: &str, audience: &str) -> Value {

@@ -83,7 +83,7 @@ impl<'a> BrowserFlow<'a> {
         let missing = LoginError::FlowMissing { flow: Flow::Browser };
         let endpoint = issuer.metadata.authorization_endpoint.as_deref().ok_or(missing)?;
         let host = self.host.as_deref().or_else(|| issuer.info.redirect_host.map(RedirectHost::as_str));
-        let callback = Callback::bind(host).await.map_err(LoginError::Listen)?;
+        let callback = Callback::bind(host, issuer.info.redirect_port).await.map_err(LoginError::Listen)?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let ask = Ask { state: random_id(), nonce: random_id(), challenge };
         let asked = self.demand.parameters(&issuer.metadata);

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU16,
     time::Duration,
 };
 
@@ -51,11 +52,14 @@ pub(super) struct Callback {
 }
 
 impl Callback {
-    /// Binds 127.0.0.1, or ::1 where there is no IPv4; with a host's name, both where that can be.
-    pub(super) async fn bind(host: Option<&str>) -> io::Result<Self> {
-        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await {
+    /// Binds 127.0.0.1, or ::1 where there is no IPv4; with a host's name, both where that can be. Without a port, any.
+    pub(super) async fn bind(host: Option<&str>, port: Option<NonZeroU16>) -> io::Result<Self> {
+        let port = port.map_or(0, NonZeroU16::get);
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
             Ok(listener) => listener,
-            Err(error) => TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.map_err(|_| error)?,
+            // the issuer would not send the browser to the other family
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            Err(error) => TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await.map_err(|_| error)?,
         };
         let address = listener.local_addr()?;
         let other = match host {
@@ -208,7 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_served_on_both_families() {
-        let callback = Callback::bind(Some("localhost")).await.unwrap();
+        let callback = Callback::bind(Some("localhost"), None).await.unwrap();
         let port = callback.listener.local_addr().unwrap().port();
         assert_eq!(callback.redirect_uri(), format!("http://localhost:{port}/callback"));
         let visit = |address: std::net::IpAddr| async move {
@@ -226,6 +230,16 @@ mod tests {
             assert_eq!(arrival.error.as_deref(), Some("a<b>"));
             assert!(page.contains("Not signed in") && page.contains("no &amp; never (a&lt;b&gt;)"), "{page}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_issuers_own_port_is_used_or_said_to_be_taken() {
+        let other = Callback::bind(None, None).await.unwrap();
+        let port = NonZeroU16::new(other.listener.local_addr().unwrap().port());
+        assert_eq!(Callback::bind(None, port).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(other);
+        let ours = Callback::bind(None, port).await.unwrap();
+        assert_eq!(ours.redirect_uri(), format!("http://127.0.0.1:{}/callback", port.unwrap()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! The shape of `gateway.toml`: one struct per table, every key known by name.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -88,6 +89,7 @@ pub(super) struct Issuer {
     pub(super) device_flow: Option<bool>,
     pub(super) browser_flow: Option<bool>,
     pub(super) redirect_host: Option<RedirectHost>,
+    pub(super) redirect_port: Option<NonZeroU16>,
     pub(super) ca_file: Option<PathBuf>,
     #[serde(default)]
     pub(super) allow_private: bool,

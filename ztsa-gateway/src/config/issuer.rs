@@ -1,6 +1,7 @@
 //! `[[issuer]]`: who signs people in, and how far their tokens are trusted.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,11 @@ pub struct Issuer {
     pub browser_flow: bool,
     /// The host that browsers come back to, where the issuer takes another than the loopback address.
     pub redirect_host: Option<RedirectHost>,
+    /// The port that browsers come back to, where the issuer compares it.
+    ///
+    /// # Defaults
+    /// Any that is free.
+    pub redirect_port: Option<NonZeroU16>,
     /// Extra roots, PEM, for an issuer behind a private CA.
     pub ca_file: Option<PathBuf>,
     /// Whether the issuer may be at a private address; addresses of metadata services are refused either way.
@@ -189,6 +195,7 @@ fn one(raw: &file::Issuer, resource: &str) -> Result<Issuer, ConfigError> {
         device_flow: raw.device_flow.unwrap_or(true),
         browser_flow: raw.browser_flow.unwrap_or(true),
         redirect_host: raw.redirect_host,
+        redirect_port: raw.redirect_port,
         ca_file: raw.ca_file.clone(),
         allow_private: raw.allow_private,
         outage_grace: raw.outage_grace.map_or(OUTAGE_GRACE, |span| span.0),
