@@ -101,6 +101,16 @@ fn eight_commands_at_once_cause_one_prompt() {
 }
 
 #[test]
+fn two_hundred_proxy_commands_at_once_without_a_sign_in_cause_one_prompt() {
+    let (_server, gateway) = house();
+    let home = Home::new(&gateway);
+    let one = format!("ztsa stdio handbook --gateway {} </dev/null >/dev/null || echo failed", gateway.url);
+    let seen = terminal(&home, &format!("for i in $(seq 200); do ({one}) & done; wait")).ok();
+    assert_eq!(seen.matches("enter the code").count(), 1, "{seen}");
+    assert!(!seen.contains("failed"), "{seen}");
+}
+
+#[test]
 fn a_logout_without_network_says_whom_it_could_not_tell() {
     let (_server, gateway) = house();
     let home = Home::signed_in(&gateway);
