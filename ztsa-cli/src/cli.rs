@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Show what is collected about this device, why, and how to mend it
     Posture,
+    /// Find the first broken hop between this machine and an app
+    Doctor(Doctor),
     /// Print ssh configuration that reaches your ssh apps by name
     SshConfig(SshConfig),
     /// Print the completion script for a shell
@@ -230,6 +232,14 @@ pub(crate) struct Why {
     /// The app in question
     #[arg(value_name = "APP")]
     pub(crate) app: AppName,
+}
+
+/// `ztsa doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The app that should be reached; without one, the way to the gateway is looked at
+    #[arg(value_name = "APP")]
+    pub(crate) app: Option<AppName>,
 }
 
 /// `ztsa ssh-config`

@@ -14,6 +14,7 @@ use lead::Lead;
 
 mod apps;
 mod connect;
+mod doctor;
 pub(crate) mod generate;
 mod lead;
 mod login;
@@ -111,6 +112,7 @@ async fn short(command: Command, context: Context) -> Result<Done, Failure> {
         Command::Ticket(args) => ticket::run(args, &context).await,
         Command::Why(args) => why::run(args, &context).await,
         Command::Posture => posture::run(&context).await,
+        Command::Doctor(args) => doctor::run(args, &context).await,
         Command::SshConfig(_) => ssh_config::run(&context).await,
         // Those that see to their own ending, and those that need no settings, are dealt with before.
         Command::Connect(_)
