@@ -31,4 +31,5 @@ mod proof;
 mod relying_party;
 mod balancer;
 mod keyring;
+mod chip;
 mod herd;
