@@ -38,10 +38,11 @@ fn two_hundred_at_once_refresh_once_and_one_that_is_killed_in_the_middle_signs_n
     // one process refreshes, and is killed while the gateway does not answer
     home.lose_session();
     gateway.suspend();
-    let before = refreshes();
+    let kept = || std::fs::read(home.folder().join("state/ztsa/profiles/default/credentials")).unwrap_or_default();
+    let (before, was) = (refreshes(), kept());
     let mut killed = spawn(&mut home.ztsa(&["apps"]));
     until("the refresh", PATIENCE, || (refreshes() > before).then_some(()));
-    thread::sleep(Duration::from_millis(300));
+    until("the new token to be on disk", PATIENCE, || (!kept().is_empty() && kept() != was).then_some(()));
     kill_process(Pid::from_child(&killed), Signal::KILL).unwrap();
     killed.wait().unwrap();
     gateway.resume();

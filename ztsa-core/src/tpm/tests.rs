@@ -184,20 +184,3 @@ fn a_busy_tpm_is_asked_again_for_a_while_and_a_locked_one_is_not() {
     assert_eq!(moody(&[0x921]), Err(TpmError::Lockout { place: place.clone() }));
     assert_eq!(moody(&[0x9a2]), Err(TpmError::Owner { place: place.clone() }));
 }
-
-#[test]
-#[ignore = "a measurement: run it with --run-ignored=only --no-capture"]
-fn how_long_a_signature_takes() {
-    let soft = SoftTpm::start();
-    let tpm = soft.tpm();
-    let key = tpm.signing_key(LABEL).unwrap();
-    let mut times: Vec<_> = (0..100u8)
-        .map(|number| {
-            let started = Instant::now();
-            tpm.sign(LABEL, &key, &hash(&[number])).unwrap();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    println!("create + sign + flush: p50 {:?}, p99 {:?}", times[50], times[98]);
-}
