@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use http::header::WWW_AUTHENTICATE;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use ztsa_proto::dpop::{self, ProofInput};
+use ztsa_proto::jws::{self, SoftwareKey};
 use ztsa_proto::problem::Problem;
+use ztsa_proto::time::UnixTime;
 
 use crate::house::House;
 use crate::patience::soon;
@@ -90,4 +94,37 @@ async fn requests_without_a_session_get_nothing_but_the_way_to_one() {
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status().is_client_error()));
     let healthy = soon("the answer", web.get(at("/healthz")).send()).await.unwrap();
     assert_eq!(healthy.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_hangs_up_while_an_issuer_is_asked_does_not_have_it_asked_again() {
+    let issuer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", issuer.local_addr().unwrap());
+    let table = format!("[[issuer]]\nname = \"slow\"\nissuer = \"{url}\"\nclient_id = \"c\"\n");
+    let house = House::with(&[], &table).await;
+    let at = format!("{}/ztsa/v1/token", house.dev.url());
+    let answer = soon("a nonce", house.web().post(&at).send()).await.unwrap();
+    let nonce = answer.headers()["dpop-nonce"].to_str().unwrap().to_owned();
+    let key = SoftwareKey::generate().unwrap();
+    let token = jws::sign(&key, &json!({"typ": "at+jwt", "alg": "ES256", "kid": "k"}), &json!({"iss": url})).unwrap();
+    let mut held = Vec::new();
+    for round in 0..3 {
+        let nonce = Some(nonce.as_str());
+        let input = ProofInput { method: "POST", url: &at, access_token: None, nonce, at: UnixTime(1) };
+        let proof = dpop::proof(&key, &input).unwrap();
+        let body = format!(
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token={token}\
+             &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token"
+        );
+        let mut stranger = house.door_for(b"http/1.1").await;
+        let head = format!(
+            "POST /ztsa/v1/token HTTP/1.1\r\nHost: gateway\r\nDPoP: {proof}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stranger.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(if round == 0 { 20 } else { 1 }), issuer.accept()).await;
+        assert_eq!(asked.is_ok(), round == 0, "asked in round {round}");
+        held.extend(asked);
+        drop(stranger);
+    }
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 use ztsa_net::task::Spawner;
 
@@ -72,8 +73,17 @@ async fn answer(
     // gathered here, because a stranger who sends a byte a minute would hold the connection for ever
     let response = match tokio::time::timeout(HEAD, to_bytes(Body::new(body), BODY_MAX)).await {
         Ok(Ok(body)) => {
-            let Ok(response) = server.router.oneshot(Request::from_parts(head, Body::from(body))).await;
-            response
+            let request = Request::from_parts(head, Body::from(body));
+            let (done, answered) = oneshot::channel();
+            let router = server.router.clone();
+            // to its end, whether or not somebody waits for it: who hangs up in the middle would leave an issuer's keys
+            // half fetched, and the next one would begin again at once
+            spawner.spawn(async move {
+                let Ok(response) = router.oneshot(request).await;
+                let _ = done.send(response);
+            });
+            let gone = || unread(&server, Refused::too_slow());
+            answered.await.unwrap_or_else(|_| gone())
         }
         Ok(Err(_)) => unread(&server, Refused::too_large()),
         Err(_) => unread(&server, Refused::too_slow()),
