@@ -124,7 +124,8 @@ impl Engine {
             return Err(Arc::new(problem));
         }
         let used = |device: &DeviceId| store.device(device).map(|device| device.last_seen);
-        others.sort_by_cached_key(|row| (used(&row.device), row.started_at));
+        // whoever asks from one device pushes out their own first: a stolen token does not end its owner's sessions
+        others.sort_by_cached_key(|row| (row.device != session.device, used(&row.device), row.started_at));
         for row in others.iter().take(excess) {
             store.end_session(&row.id, now);
             let detail =

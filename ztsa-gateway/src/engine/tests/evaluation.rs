@@ -261,6 +261,22 @@ async fn a_saved_policy_file_is_felt_by_live_tunnels_without_a_word() {
 }
 
 #[tokio::test]
+async fn one_device_with_a_stolen_token_pushes_out_its_own_sessions_not_its_owners() {
+    let world = World::new();
+    let mut owners = Vec::new();
+    for number in 1..crate::engine::SESSIONS_PER_USER {
+        owners.push(world.session("alice", &["dev"], &format!("device-{number}")));
+        world.hand.advance(Duration::from_secs(1));
+    }
+    for _ in 0..2 * crate::engine::SESSIONS_PER_USER {
+        world.session("alice", &["dev"], "thief");
+    }
+    let left = world.engine.list_sessions();
+    let stayed = owners.iter().filter(|owner| left.iter().any(|row| row.id == owner.id)).count();
+    assert_eq!((stayed, left.len()), (crate::engine::SESSIONS_PER_USER - 1, crate::engine::SESSIONS_PER_USER));
+}
+
+#[tokio::test]
 async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
     let world = World::new();
     let mut sessions = Vec::new();
