@@ -10,7 +10,7 @@ use super::authority::{Authority, Source};
 use super::error::TokenFault;
 use super::form::ExchangeForm;
 use super::jwt::{self, Jwt};
-use super::login::{Login, Token, bound};
+use super::login::{Login, Token, bound, subject_of};
 use super::{Authn, AuthnError, AuthnSetupError, Identity, claim, issuer};
 use crate::config::{Workload, WorkloadKeys};
 
@@ -63,8 +63,8 @@ impl Platform {
         let claims = token.workload(&self.authority.identifier, now).map_err(refused)?;
         let table = self.table(&claims).map_err(refused)?;
         bound(&claims, device).map_err(refused)?;
-        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-        let user = UserId::new(&self.authority.identifier, subject).map_err(|_| refused(TokenFault::Claim("sub")))?;
+        let subject = subject_of(&claims).ok_or_else(|| refused(TokenFault::Claim("sub")))?;
+        let user = UserId::new(&self.authority.identifier, &subject).map_err(|_| refused(TokenFault::Claim("sub")))?;
         let issued = jwt::time(&claims, "iat").map_err(refused)?;
         let expires = jwt::time(&claims, "exp").map_err(refused)?.unwrap_or(now);
         Ok(Login {

@@ -204,3 +204,17 @@ async fn two_issuers_are_never_taken_for_each_other() {
         }
     }
 }
+
+#[tokio::test]
+async fn subjects_that_look_alike_are_not_one_person() {
+    let world = World::new("");
+    for alike in ["alice\u{200b}", " alice", "alice ", "al\u{ad}ice", "alice\u{1b}[0m", "\u{202e}alice", "a\nb", ""] {
+        let access = world.access(&json!({"sub": alike}));
+        let error = world.exchange(form(&access, None), NOW).await.unwrap_err();
+        let refused = |what, fault| AuthnError::Refused { issuer: "corp".to_owned(), what, fault };
+        assert_eq!(error, refused("access token", TokenFault::Claim("sub")), "{alike:?}");
+        let id = world.id(&json!({"sub": alike}));
+        let error = world.exchange(form(&world.access(&json!({})), Some(&id)), NOW).await.unwrap_err();
+        assert_eq!(error, refused("ID token", TokenFault::Subject), "{alike:?}");
+    }
+}
