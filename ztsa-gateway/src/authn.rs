@@ -197,11 +197,35 @@ impl Authn {
     /// [`AuthnError`], for [`Authn::challenge`].
     pub fn check(&self, head: &Head<'_>, now: UnixTime) -> Result<Arc<Session>, AuthnError> {
         let token = token::authorization(head.headers)?;
-        let session = self.session_of(token, now)?;
+        let session = self.session_of(token)?;
+        if session.expires_at <= now {
+            return Err(AuthnError::Expired);
+        }
+        self.proved(head, token, &session, now)?;
+        Ok(session)
+    }
+
+    /// Checks a request to end one's own session: as [`Authn::check`], but the token may have run out as long as the session
+    /// could be renewed.
+    ///
+    /// # Errors
+    /// [`AuthnError`], for [`Authn::challenge`].
+    pub fn check_leaving(&self, head: &Head<'_>, now: UnixTime) -> Result<Arc<Session>, AuthnError> {
+        let token = token::authorization(head.headers)?;
+        let session = self.session_of(token)?;
+        let goes_on = || self.store.session(&session.id).is_some_and(|row| row.ends_at > now);
+        if session.expires_at <= now && !goes_on() {
+            return Err(AuthnError::Expired);
+        }
+        self.proved(head, token, &session, now)?;
+        Ok(session)
+    }
+
+    /// Checks that the device's key made this request, now and once, and that nothing ended the session.
+    fn proved(&self, head: &Head<'_>, token: &str, session: &Session, now: UnixTime) -> Result<(), AuthnError> {
         let proof = self.proof(head, Some((token, &session.device)), now)?;
         self.replays.first(&proof.device, &proof.jti, now)?;
-        self.standing(&session, now)?;
-        Ok(session)
+        self.standing(session, now)
     }
 
     /// Checks a signed posture report that a session sends by itself.
@@ -288,18 +312,14 @@ impl Authn {
         headers
     }
 
-    fn session_of(&self, token: &str, now: UnixTime) -> Result<Arc<Session>, AuthnError> {
+    /// Reads the session of a token that the gateway signed, whether or not it has run out.
+    fn session_of(&self, token: &str) -> Result<Arc<Session>, AuthnError> {
         let key = cache::key(token);
-        let session = if let Some(session) = self.tokens.find(&key) {
-            session
-        } else {
-            let session = Arc::new(self.minter.read(token)?);
-            self.tokens.keep(key, Arc::clone(&session));
-            session
-        };
-        if session.expires_at <= now {
-            return Err(AuthnError::Expired);
+        if let Some(session) = self.tokens.find(&key) {
+            return Ok(session);
         }
+        let session = Arc::new(self.minter.read(token)?);
+        self.tokens.keep(key, Arc::clone(&session));
         Ok(session)
     }
 

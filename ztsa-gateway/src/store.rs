@@ -144,7 +144,7 @@ impl Store {
         self.read().sessions.values().filter(|session| session.user == *user).cloned().collect()
     }
 
-    /// Forgets sessions that ended, and revocations of sessions, more than 31 days ago; looks at most once an hour.
+    /// Forgets sessions that ended, revocations of sessions, and sign-outs, more than 31 days ago; looks at most once an hour.
     ///
     /// Revocations of people, devices and sign-ins stay for good: an issuer's refresh token may be older than any session.
     pub fn prune(&self, now: UnixTime) {
@@ -158,8 +158,8 @@ impl Store {
         for id in sessions {
             self.send(Write::DeleteSession(id));
         }
-        for id in revocations {
-            self.send(Write::DeleteRevocation(Subject::Session(id)));
+        for subject in revocations {
+            self.send(Write::DeleteRevocation(subject));
         }
     }
 
@@ -180,7 +180,13 @@ impl Store {
         }
     }
 
-    /// Ends a session by its person's wish: its tokens are refused; the sign-in behind it may begin another.
+    /// Ends a session because its person signs out on this device: what their issuer had given them there begins no other.
+    pub fn sign_out(&self, id: &SessionId, user: &UserId, device: &DeviceId, at: UnixTime) {
+        self.end_session(id, at);
+        self.cut(Subject::SignOut(user.clone(), device.clone()), at, "signed out");
+    }
+
+    /// Ends a session without blame: its tokens are refused; the sign-in behind it may begin another.
     pub fn end_session(&self, id: &SessionId, at: UnixTime) {
         self.cut_short(id, at);
         self.cut(Subject::Session(id.clone()), at, "signed out");

@@ -124,9 +124,9 @@ impl Tokens {
         *self.current() = Current::default();
         self.inner.store.remove(Record::Session).await?;
         self.inner.store.remove(Record::Credentials).await?;
-        let session = stored.filter(|session| self.now() < session.expires_at);
         let gateway = async {
-            let Some(session) = &session else { return Ok(()) };
+            // one whose token has run out goes on at the gateway until somebody ends it
+            let Some(session) = &stored else { return Ok(()) };
             tokio::time::timeout(TELL, self.end_session(session))
                 .await
                 .unwrap_or_else(|_| Err(TokenError::Gateway(silent(&self.inner.config.resource()))))

@@ -258,6 +258,16 @@ async fn a_logout_tells_everybody_and_keeps_the_device() {
 }
 
 #[tokio::test]
+async fn a_logout_after_hours_of_silence_ends_the_session_too() {
+    let stage = Stage::new().await;
+    let tokens = stage.process().await;
+    stage.sign_in(&tokens).await.unwrap();
+    stage.advance(4000);
+    assert!(tokens.logout().await.unwrap().gateway.is_ok());
+    assert_eq!((stage.last("/ztsa/v1/session").method.as_str(), stage.count("/ztsa/v1/session")), ("DELETE", 1));
+}
+
+#[tokio::test]
 async fn a_logout_without_network_still_signs_out_here() {
     let stage = Stage::new().await;
     stage.sign_in(&stage.process().await).await.unwrap();

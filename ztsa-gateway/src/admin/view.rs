@@ -115,7 +115,7 @@ pub(super) fn risk(engine: &Engine, subject: Option<&Subject>) -> Value {
 /// Names a subject.
 pub(super) fn about(engine: &Engine, subject: &Subject) -> Map<String, Value> {
     match subject {
-        Subject::User(user) | Subject::Login(user, _) => named(engine, user),
+        Subject::User(user) | Subject::Login(user, _) | Subject::SignOut(user, _) => named(engine, user),
         Subject::Device(device) => members([("device", json!(device))]),
         Subject::Session(session) => members([("session", json!(session))]),
     }

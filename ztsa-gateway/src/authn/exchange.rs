@@ -92,7 +92,11 @@ impl Authn {
             SubjectKind::Access => self.person(&form, row, &device, now).await?,
         };
         known.user = Some(login.identity.user.clone());
+        self.still_trusted(&login.identity.user)?;
         self.newcomers.first(&device, &jti, now)?;
+        if !row.as_ref().is_some_and(|row| self.is_live(row, now)) {
+            self.outlives_sign_outs(&login, &device, now)?;
+        }
         self.bind(&login.token, &device, now)?;
         let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
@@ -117,6 +121,14 @@ impl Authn {
             issuer.login(form, device, false, now).await?;
         }
         Ok((login, row))
+    }
+
+    /// Refuses an issuer that a configuration did away with while it was being asked.
+    fn still_trusted(&self, user: &UserId) -> Result<(), AuthnError> {
+        let trust = self.trust.load();
+        let issuer = trust.issuers.iter().any(|issuer| issuer.config.issuer == user.issuer);
+        let platform = trust.platforms.iter().any(|platform| platform.is_of(&user.issuer));
+        if issuer || platform { Ok(()) } else { Err(AuthnError::UnknownIssuer(user.issuer.clone())) }
     }
 
     /// Takes a token from a device, unless it was taken from too many others.
@@ -265,6 +277,25 @@ impl Authn {
             return Err(AuthnError::Refused { issuer, what: "sign-in", fault: TokenFault::NoLoginTime });
         }
         Ok(at.max(after(cutoff)))
+    }
+
+    /// Refuses a person's token that was there when they signed out: a copy of it begins nothing.
+    ///
+    /// # Security
+    /// What was used before is known by itself and compared whole. What was not is given 60 s, since the issuer's clock may be
+    /// behind and a new sign-in must not wait. A token without `iat` is left to its issuer, who is asked about it each time.
+    fn outlives_sign_outs(&self, login: &Login, device: &DeviceId, now: UnixTime) -> Result<(), AuthnError> {
+        let Some(issued) = login.issued else { return Ok(()) };
+        let out = |device: &DeviceId| {
+            let subject = Subject::SignOut(login.identity.user.clone(), device.clone());
+            self.store.cutoff(&subject)
+        };
+        let used = self.store.devices_of_token(&cache::text(&login.token.fingerprint), now);
+        let used = used.iter().filter_map(out).find(|out| issued <= *out);
+        match used.or_else(|| out(device).filter(|out| issued.plus(SKEW) < *out)) {
+            Some(out) => Err(AuthnError::Revoked { since: now.since(out), reason: Some("signed out".to_owned()) }),
+            None => Ok(()),
+        }
     }
 
     fn gave_auth_time(&self, user: &UserId) -> bool {

@@ -24,6 +24,8 @@ pub(super) struct Login {
     pub(super) identity: Identity,
     /// When the person signed in, as far as it can be known: `auth_time`, else the oldest issue time.
     pub(super) at: Option<UnixTime>,
+    /// When the issuer made the person's token.
+    pub(super) issued: Option<UnixTime>,
     /// Whether the tokens name any groups; when not, those of the session that is renewed stay.
     pub(super) says_groups: bool,
     /// How long a session of it may last, where that is less than any session may.
@@ -191,7 +193,7 @@ impl Issuer {
             Some(time) => Some(time),
             None => jwt::time(access, "auth_time").map_err(refused)?,
         };
-        let issued = [jwt::time(id, "iat").map_err(refused)?, jwt::time(access, "iat").map_err(refused)?];
+        let issued = [jwt::time(access, "iat").map_err(refused)?, jwt::time(id, "iat").map_err(refused)?];
         let groups = self.groups(&[access, id]);
         if groups.is_none() && [access, id].iter().any(|claims| self.overflows(claims)) {
             return Err(refused(TokenFault::GroupOverage));
@@ -200,6 +202,7 @@ impl Issuer {
             says_groups: groups.is_some(),
             lifetime: None,
             token,
+            issued: issued.into_iter().flatten().next(),
             at: auth_time.or(issued.into_iter().flatten().min()),
             identity: Identity {
                 user,

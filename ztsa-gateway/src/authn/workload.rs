@@ -57,6 +57,11 @@ impl Authn {
 }
 
 impl Platform {
+    /// Says whether its tokens are of this issuer.
+    pub(super) fn is_of(&self, issuer: &str) -> bool {
+        self.authority.identifier == issuer
+    }
+
     async fn login(&self, token: Jwt<'_>, device: &DeviceId, now: UnixTime) -> Result<Login, AuthnError> {
         self.authority.verify(&token, JOB, now).await?;
         let (fingerprint, refused) = (token.fingerprint(), |fault| self.authority.refused(JOB, fault));
@@ -79,6 +84,8 @@ impl Platform {
                 auth_time: issued,
                 issuer: table.name.clone(),
             },
+            // a platform gives a job the same token again while it is good
+            issued: None,
             at: issued,
             says_groups: true,
             lifetime: Some(table.lifetime),

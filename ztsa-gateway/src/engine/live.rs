@@ -190,7 +190,7 @@ impl std::ops::AddAssign for Changed {
 /// The tunnels that a signal or a revocation about `subject` concerns.
 pub(super) fn concerned(subject: &Subject) -> Selector {
     match subject {
-        Subject::User(user) | Subject::Login(user, _) => Selector::User(user.clone()),
+        Subject::User(user) | Subject::Login(user, _) | Subject::SignOut(user, _) => Selector::User(user.clone()),
         Subject::Device(device) => Selector::Device(device.clone()),
         Subject::Session(session) => Selector::Session(session.clone()),
     }

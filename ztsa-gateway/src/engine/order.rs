@@ -120,7 +120,8 @@ impl Engine {
 
     /// Ends a session because its person signs out.
     pub fn end_session(&self, session: &Session) -> Revoked {
-        self.inner.store.end_session(&session.id, self.inner.clock.now());
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        store.sign_out(&session.id, &session.identity.user, &session.device, now);
         let problem = problem::new("session.expired").with_detail("you signed out");
         self.noted(Activity::SignOut, Some(session), None, "signed out".to_owned());
         self.end(&Selector::Session(session.id.clone()), &Arc::new(problem))

@@ -68,7 +68,7 @@ impl Engine {
         let older = |row: &SessionRow| row.login_at <= at && live(row);
         let sessions: Vec<SessionRow> = match subject {
             Subject::User(user) => store.sessions_of(user).into_iter().filter(older).collect(),
-            Subject::Login(user, device) => {
+            Subject::Login(user, device) | Subject::SignOut(user, device) => {
                 let rows = store.sessions_of(user).into_iter();
                 rows.filter(|row| row.device == *device && older(row)).collect()
             }

@@ -170,9 +170,13 @@ async fn session(State(parts): Shared, Authenticated(session): Authenticated) ->
     json_with_nonce(&parts, StatusCode::OK, info)
 }
 
-async fn sign_out(State(parts): Shared, Authenticated(session): Authenticated) -> axum::response::Response {
+/// Ends a session; its last token is enough, even where that has run out.
+async fn sign_out(State(parts): Shared, method: Method, uri: Uri, headers: HeaderMap) -> Answer {
+    let head = Head { method: method.as_str(), url_path: uri.path(), headers: &headers };
+    let leaving = parts.authn.check_leaving(&head, parts.clock.now());
+    let session = leaving.map_err(|error| refuse(&parts, Refused::unauthenticated(&parts, &error)))?;
     parts.engine.end_session(&session);
-    StatusCode::NO_CONTENT.into_response()
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn apps(

@@ -51,6 +51,13 @@ impl Store {
         Ok(())
     }
 
+    /// Lists the devices that a token, known by its hash, was taken from.
+    pub fn devices_of_token(&self, token: &str, now: UnixTime) -> Vec<DeviceId> {
+        let memory = self.read();
+        let bound = memory.bound.get(token).filter(|bound| bound.until > now);
+        bound.map(|bound| bound.devices.clone()).unwrap_or_default()
+    }
+
     pub(super) fn prune_bound(&self, now: UnixTime) {
         let over: Vec<String> =
             self.write().bound.extract_if(|_, bound| bound.until <= now).map(|(token, _)| token).collect();

@@ -24,6 +24,7 @@ pub(super) struct Memory {
     devices_cut: HashMap<DeviceId, UnixTime>,
     sessions_cut: HashMap<SessionId, UnixTime>,
     logins_cut: HashMap<DeviceId, HashMap<UserId, UnixTime>>,
+    signed_out: HashMap<(UserId, DeviceId), UnixTime>,
     reasons: HashMap<Subject, String>,
 }
 
@@ -35,6 +36,7 @@ impl Memory {
             Subject::Device(device) => self.devices_cut.insert(device, row.at),
             Subject::Session(session) => self.sessions_cut.insert(session, row.at),
             Subject::Login(user, device) => self.logins_cut.entry(device).or_default().insert(user, row.at),
+            Subject::SignOut(user, device) => self.signed_out.insert((user, device), row.at),
         };
     }
 
@@ -44,6 +46,7 @@ impl Memory {
             Subject::Device(device) => self.devices_cut.get(device),
             Subject::Session(session) => self.sessions_cut.get(session),
             Subject::Login(user, device) => self.logins_cut.get(device).and_then(|logins| logins.get(user)),
+            Subject::SignOut(user, device) => self.signed_out.get(&(user.clone(), device.clone())),
         }
         .copied()
     }
@@ -66,13 +69,15 @@ impl Memory {
         self.reasons.get(subject).cloned().filter(|reason| !reason.is_empty())
     }
 
-    /// Forgets sessions, and revocations of sessions, that ended before a time; gives what was forgotten.
-    pub(super) fn prune(&mut self, before: UnixTime) -> (Vec<SessionId>, Vec<SessionId>) {
+    /// Forgets sessions that ended before a time, and revocations of sessions and sign-outs before it; gives what was forgotten.
+    pub(super) fn prune(&mut self, before: UnixTime) -> (Vec<SessionId>, Vec<Subject>) {
         let sessions = self.sessions.extract_if(|_, row| row.ends_at < before).map(|(id, _)| id).collect();
-        let revocations: Vec<SessionId> =
-            self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| id).collect();
-        for session in &revocations {
-            self.reasons.remove(&Subject::Session(session.clone()));
+        let cut = self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| Subject::Session(id));
+        let out = self.signed_out.extract_if(|_, at| *at < before);
+        let out = out.map(|((user, device), _)| Subject::SignOut(user, device));
+        let revocations: Vec<Subject> = cut.chain(out).collect();
+        for subject in &revocations {
+            self.reasons.remove(subject);
         }
         (sessions, revocations)
     }

@@ -77,16 +77,19 @@ pub enum Subject {
     Session(SessionId),
     /// What a person signed in to on one device: the logins behind a revoked session.
     Login(UserId, DeviceId),
+    /// The tokens that a person had on one device when they signed out there.
+    SignOut(UserId, DeviceId),
 }
 
 impl Subject {
-    /// The word for what it is: `user`, `device`, `session` or `login`.
+    /// The word for what it is: `user`, `device`, `session`, `login` or `sign-out`.
     pub fn kind(&self) -> &'static str {
         match self {
             Subject::User(_) => "user",
             Subject::Device(_) => "device",
             Subject::Session(_) => "session",
             Subject::Login(..) => "login",
+            Subject::SignOut(..) => "sign-out",
         }
     }
 
@@ -96,7 +99,7 @@ impl Subject {
             Subject::User(user) => user.to_string(),
             Subject::Device(device) => device.to_string(),
             Subject::Session(session) => session.to_string(),
-            Subject::Login(user, device) => format!("{device} {user}"),
+            Subject::Login(user, device) | Subject::SignOut(user, device) => format!("{device} {user}"),
         }
     }
 
@@ -109,6 +112,10 @@ impl Subject {
             "login" => {
                 let (device, user) = key.split_once(' ')?;
                 Some(Subject::Login(user.parse().ok()?, device.parse().ok()?))
+            }
+            "sign-out" => {
+                let (device, user) = key.split_once(' ')?;
+                Some(Subject::SignOut(user.parse().ok()?, device.parse().ok()?))
             }
             _ => None,
         }

@@ -158,15 +158,19 @@ async fn what_ended_long_ago_is_forgotten_and_revoked_people_are_not() {
     }
     store.revoke(Subject::User(alice.clone()), NOW, "");
     store.revoke(Subject::Session(rows[0].id.clone()), NOW, "");
+    let out = Subject::SignOut(alice.clone(), laptop.clone());
+    store.sign_out(&rows[0].id, &alice, &laptop, NOW);
     let month = |days: u64| NOW.plus(Duration::from_secs(days * 24 * 3600));
     store.prune(month(31));
     assert!(store.session(&rows[0].id).is_some(), "not a second early");
+    assert_eq!(store.cutoff(&out), Some(NOW));
     store.keep_session(SessionRow { ends_at: month(40), ..rows[1].clone() });
     store.prune(month(32));
     drop(store);
     let store = dir.open().unwrap();
     assert!(store.session(&rows[0].id).is_none() && store.session(&rows[1].id).is_some());
     assert_eq!(store.cutoff(&Subject::Session(rows[0].id.clone())), None);
+    assert_eq!(store.cutoff(&out), None);
     assert_eq!(store.cutoff(&Subject::User(alice.clone())), Some(NOW));
     assert_eq!(store.cutoff(&Subject::Login(alice, laptop)), Some(NOW));
 }

@@ -44,6 +44,27 @@ async fn a_token_runs_out_at_its_second() {
 }
 
 #[tokio::test]
+async fn a_token_that_ran_out_still_ends_its_own_session_and_nothing_else() {
+    let world = World::new("");
+    let (session, token) = world.session(NOW).await;
+    let leave = |token: &str, now| {
+        let headers = world.request(token, now);
+        world.authn.check_leaving(&Head { method: "GET", url_path: "/ztsa/v1/apps", headers: &headers }, now)
+    };
+    assert_eq!(world.check(&token, after(3600)).unwrap_err(), AuthnError::Expired);
+    assert_eq!(leave(&token, after(3600)).unwrap().id, session.id);
+    assert_eq!(leave(&token, after(43_200)).unwrap_err(), AuthnError::Expired, "the session is over too");
+    let thief = SoftwareKey::generate().unwrap();
+    let url = format!("{GATEWAY}/ztsa/v1/apps");
+    let mut stolen = proof(&thief, "GET", &url, Some(&token), Some(&world.authn.nonce(NOW)));
+    stolen.insert("authorization", HeaderValue::try_from(format!("DPoP {token}")).unwrap());
+    let head = Head { method: "GET", url_path: "/ztsa/v1/apps", headers: &stolen };
+    assert!(matches!(world.authn.check_leaving(&head, NOW), Err(AuthnError::Proof(_))), "not by another device");
+    world.store.sign_out(&session.id, &session.identity.user, &session.device, after(10));
+    assert_eq!(leave(&token, after(20)).unwrap_err().problem().code, "session.revoked");
+}
+
+#[tokio::test]
 async fn forged_foreign_and_changed_tokens_are_refused() {
     let world = World::new("");
     let (_, token) = world.session(NOW).await;

@@ -140,7 +140,7 @@ async fn a_sign_in_within_the_second_of_a_revocation_counts_as_new_once() {
 }
 
 #[tokio::test]
-async fn who_signs_out_may_sign_in() {
+async fn whose_session_gave_way_may_begin_another() {
     let world = World::new("");
     let (session, token) = world.session(NOW).await;
     world.store.end_session(&session.id, after(5));
@@ -149,6 +149,43 @@ async fn who_signs_out_may_sign_in() {
     let again = world.exchange(form(&world.access(&json!({})), Some(&world.id(&json!({})))), after(6)).await.unwrap();
     assert!(again.session.id != session.id);
     assert!(world.check(world.authn.mint(&again.session).unwrap().expose(), after(7)).is_ok());
+}
+
+#[tokio::test]
+async fn who_signs_out_signs_in_anew_and_a_copied_token_begins_nothing() {
+    let mut world = World::new("");
+    let (session, _) = world.session(NOW).await;
+    // used by a renewal, and issued by a clock that is ahead of ours by less than the sign-out is later
+    let refreshed = world.access(&json!({"iat": NOW.0 + 30, "exp": NOW.0 + 3600, "jti": "j2"}));
+    world.exchange(renewal(&refreshed, &session), after(30)).await.unwrap();
+    let unused = world.access(&json!({"iat": NOW.0 + 20, "exp": NOW.0 + 3600, "jti": "j3"}));
+    world.store.sign_out(&session.id, &session.identity.user, &session.device, after(100));
+    let revoked = |outcome: Result<_, AuthnError>| match outcome {
+        Err(error) => assert_eq!(error.problem().code, "session.revoked", "{error}"),
+        Ok(_) => panic!("accepted"),
+    };
+    let first = world.access(&fresh(NOW));
+    let thief = SoftwareKey::generate().unwrap();
+    for round in ["before a restart", "after it"] {
+        for copy in [&refreshed, &first] {
+            revoked(world.exchange(form(copy, None), after(110)).await);
+            revoked(world.exchange(renewal(copy, &session), after(110)).await);
+            revoked(world.exchange_from(&thief, form(copy, None), after(110)).await);
+        }
+        revoked(world.exchange(form(&unused, None), after(110)).await);
+        assert!(!round.is_empty());
+        world.restart();
+    }
+    // the browser still knows her: new tokens of an old `auth_time`, by a clock that is 50 s behind
+    let anew = world.access(&json!({"iat": NOW.0 + 60, "exp": NOW.0 + 3600, "jti": "j4"}));
+    let id = world.id(&json!({"iat": NOW.0 + 60, "auth_time": NOW.0 - 10}));
+    let next = world.exchange(form(&anew, Some(&id)), after(110)).await.unwrap();
+    assert!(next.session.id != session.id && !next.renewed);
+    assert!(world.check(world.authn.mint(&next.session).unwrap().expose(), after(111)).is_ok());
+    let renewed = world.exchange(renewal(&anew, &next.session), after(120)).await.unwrap();
+    assert_eq!(renewed.session.id, next.session.id);
+    let bob = world.access(&json!({"sub": "bob", "jti": "j5"}));
+    assert!(world.exchange(form(&bob, None), after(110)).await.is_ok(), "another person on the same device");
 }
 
 #[tokio::test]

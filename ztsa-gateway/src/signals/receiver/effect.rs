@@ -244,8 +244,8 @@ fn scored(event: &Event, effect: Effect, subject: &Subject) -> Option<Subject> {
         _ => effect == Effect::Attest,
     };
     match subject {
-        Subject::Login(_, own) if device => Some(Subject::Device(own.clone())),
-        Subject::Login(user, _) => Some(Subject::User(user.clone())),
+        Subject::Login(_, own) | Subject::SignOut(_, own) if device => Some(Subject::Device(own.clone())),
+        Subject::Login(user, _) | Subject::SignOut(user, _) => Some(Subject::User(user.clone())),
         Subject::Device(_) => Some(subject.clone()),
         _ if effect == Effect::Attest => None,
         other => Some(other.clone()),

@@ -102,7 +102,7 @@ impl Transmitter {
             store::Subject::User(_) => (scores.user, "USER", "risk.user"),
             store::Subject::Device(_) => (scores.device, "DEVICE", "risk.device"),
             store::Subject::Session(_) => (scores.session, "SESSION", "risk.session"),
-            store::Subject::Login(..) => return,
+            store::Subject::Login(..) | store::Subject::SignOut(..) => return,
         };
         let thresholds = engine.config().risk.thresholds;
         let level = match score {
@@ -154,7 +154,7 @@ impl Transmitter {
         let store = self.inner.engine.store();
         let mut about = match subject {
             store::Subject::User(user) => About { user: Some(user.clone()), ..About::default() },
-            store::Subject::Login(user, device) => {
+            store::Subject::Login(user, device) | store::Subject::SignOut(user, device) => {
                 About { user: Some(user.clone()), device: Some(device.clone()), ..About::default() }
             }
             store::Subject::Device(device) => {
