@@ -186,6 +186,13 @@ impl Authn {
 
     /// Trusts from now on whom another configuration of the same gateway says.
     pub fn adopt(&self, trust: Trust) {
+        let before = self.trust.load();
+        let known = || before.issuers.iter().map(|issuer| &issuer.authority);
+        let known = || known().chain(before.platforms.iter().map(workload::Platform::authority));
+        let now = trust.issuers.iter().map(|issuer| &issuer.authority);
+        for authority in now.chain(trust.platforms.iter().map(workload::Platform::authority)) {
+            known().for_each(|before| authority.inherit(before));
+        }
         self.trust.store(Arc::new(trust));
     }
 

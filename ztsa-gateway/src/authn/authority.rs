@@ -42,7 +42,7 @@ pub(super) struct Authority {
 }
 
 /// Where the keys are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// Where the discovery document says; it may say nothing when the second is false.
     Discovery { keys_needed: bool },
@@ -59,6 +59,8 @@ struct Known {
     fetched: Option<UnixTime>,
     tried: Option<UnixTime>,
     failure: Option<IssuerError>,
+    /// They were fetched under an earlier configuration: the issuer is asked before they are used.
+    inherited: bool,
 }
 
 /// What is used of a discovery document.
@@ -79,6 +81,16 @@ impl Authority {
             grace,
             known: RwLock::default(),
             turn: Semaphore::new(1),
+        }
+    }
+
+    /// Takes over what was known of the same issuer before the configuration was read again: an outage that began before is
+    /// bridged for as long as it would have been. A file of keys is read anew.
+    pub(super) fn inherit(&self, before: &Authority) {
+        let same = self.identifier == before.identifier && self.source == before.source;
+        if same && !matches!(self.source, Source::File(_)) {
+            let known = before.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+            self.keep(Known { tried: None, failure: None, inherited: true, ..known });
         }
     }
 
@@ -139,6 +151,7 @@ impl Authority {
                         fetched: Some(now),
                         tried: Some(now),
                         failure: None,
+                        inherited: false,
                     };
                     self.keep(known);
                     None
@@ -201,7 +214,7 @@ impl Authority {
 
 impl Known {
     fn is_fresh(&self, grace: Duration, now: UnixTime) -> bool {
-        self.fetched.is_some_and(|fetched| now.since(fetched) <= FRESH.min(grace))
+        !self.inherited && self.fetched.is_some_and(|fetched| now.since(fetched) <= FRESH.min(grace))
     }
 }
 

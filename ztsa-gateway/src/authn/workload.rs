@@ -57,6 +57,11 @@ impl Authn {
 }
 
 impl Platform {
+    /// Gives what knows its keys.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// Says whether its tokens are of this issuer.
     pub(super) fn is_of(&self, issuer: &str) -> bool {
         self.authority.identifier == issuer

@@ -6,7 +6,7 @@ use serde_json::json;
 use ztsa_proto::jws::{self, SoftwareKey};
 
 use super::fake::{GATEWAY, NOW, World, after, form, kid};
-use crate::authn::{AuthnError, IssuerError, TokenFault};
+use crate::authn::{AuthnError, IssuerError, TokenFault, Trust};
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
@@ -217,4 +217,25 @@ async fn subjects_that_look_alike_are_not_one_person() {
         let error = world.exchange(form(&world.access(&json!({})), Some(&id)), NOW).await.unwrap_err();
         assert_eq!(error, refused("ID token", TokenFault::Subject), "{alike:?}");
     }
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_read_again_during_an_outage_keeps_the_known_keys() {
+    let world = World::new("");
+    world.session(NOW).await;
+    let adopt = || world.authn.adopt(Trust::new(&world.config).unwrap());
+    let sign_in = async |at: u64| {
+        let access = world.access(&json!({"iat": NOW.0 + at, "exp": NOW.0 + at + 60, "jti": at.to_string()}));
+        world.exchange(form(&access, None), after(at)).await
+    };
+    adopt();
+    let asked = world.site.hits("/jwks");
+    sign_in(20).await.unwrap();
+    assert_eq!(world.site.hits("/jwks"), asked + 1, "the issuer is asked first");
+    world.site.page(DISCOVERY, (503, "text/html", String::new()));
+    adopt();
+    sign_in(40).await.unwrap();
+    adopt();
+    sign_in(3600).await.unwrap();
+    assert!(matches!(sign_in(3700).await, Err(AuthnError::Issuer { .. })), "no longer than the grace");
 }
