@@ -70,6 +70,20 @@ pub fn collect(wanted: &[Wanted], sys: &Sys, name: &str, now: UnixTime) -> Repor
     report(os, checks, name)
 }
 
+/// The name that the person or the administrator gave this machine, by which a device is recognised in a list.
+///
+/// `None` where it has none. On macOS and Windows one of their programs is asked: this may block for a moment.
+pub fn device_name(sys: &Sys) -> Option<String> {
+    let name = if cfg!(target_os = "macos") {
+        macos::device_name(sys)
+    } else if cfg!(target_os = "windows") {
+        windows::device_name(sys)
+    } else {
+        linux::device_name(sys)
+    };
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty() && name != "(none)")
+}
+
 /// Makes a report of this machine off the runtime's threads; what takes longer than four seconds is unknown.
 ///
 /// # Cancel safety

@@ -85,7 +85,8 @@ impl Seen {
             Some(gateway) => write!(
                 text,
                 "\n\nThis is all that is sent to {gateway}: at sign-in and at each renewal, and while something is open as soon \
-                 as it changes, signed by this device's key."
+                 as it changes, signed by this device's key. With it goes the name of this machine, at sign-in, for the \
+                 list of devices."
             ),
             None => write!(text, "\n\nNothing is sent: no gateway is known. A gateway may ask for any of these."),
         };

@@ -22,6 +22,7 @@ use ztsa_proto::{
 use super::{Finding, Sys};
 
 const RELEASE: &str = "/etc/os-release";
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const KERNEL: &str = "/proc/sys/kernel/osrelease";
 
 pub(super) fn look(wanted: &Wanted, sys: &Sys, now: UnixTime) -> Finding {
@@ -65,6 +66,10 @@ pub(super) fn os(sys: &Sys) -> Os {
         version: release.version,
         kernel: sys.read(KERNEL).map(|text| text.trim().to_owned()).unwrap_or_default(),
     }
+}
+
+pub(super) fn device_name(sys: &Sys) -> Option<String> {
+    sys.read(HOSTNAME).ok()
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -27,12 +27,17 @@ const CSRUTIL: &str = "/usr/bin/csrutil";
 const SPCTL: &str = "/usr/sbin/spctl";
 const PROFILES: &str = "/usr/bin/profiles";
 const DSCONFIGAD: &str = "/usr/sbin/dsconfigad";
+const SCUTIL: &str = "/usr/sbin/scutil";
 const ID: &str = "/usr/bin/id";
 const PS: &str = "/bin/ps";
 const EXTENSIONS: &str = "/usr/bin/systemextensionsctl";
 const SECURITY: &str = "/usr/bin/security";
 const KEYCHAIN: &str = "/Library/Keychains/System.keychain";
 const DAY: u64 = 86_400;
+
+pub(super) fn device_name(sys: &Sys) -> Option<String> {
+    sys.run(SCUTIL, &["--get", "ComputerName"]).ok()
+}
 
 pub(super) fn look(wanted: &Wanted, sys: &Sys, now: UnixTime) -> Finding {
     let id = wanted.id.as_str();

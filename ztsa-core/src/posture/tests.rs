@@ -44,6 +44,19 @@ fn every_known_check_is_made_on_linux() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_has_the_name_of_its_host_or_none() {
+    let machine = crate::http::script::TempDir::new();
+    let kernel = machine.path().join("proc/sys/kernel");
+    std::fs::create_dir_all(&kernel).unwrap();
+    for (text, name) in [("alices-laptop\n", Some("alices-laptop")), ("(none)\n", None), ("\n", None)] {
+        std::fs::write(kernel.join("hostname"), text).unwrap();
+        assert_eq!(device_name(&Sys::at(machine.path(), 1000, &[])).as_deref(), name);
+    }
+    assert_eq!(device_name(&Sys::at("/nowhere", 1000, &[])), None);
+}
+
 #[tokio::test]
 async fn a_report_is_made_off_the_runtime() {
     let report = collect_within(&[Wanted::from("os.kernel")], "embedder", UnixTime(7)).await;

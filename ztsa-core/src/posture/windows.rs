@@ -18,6 +18,7 @@ const WHOAMI: &str = r"C:\Windows\System32\whoami.exe";
 const DSREGCMD: &str = r"C:\Windows\System32\dsregcmd.exe";
 const TASKLIST: &str = r"C:\Windows\System32\tasklist.exe";
 const TPMTOOL: &str = r"C:\Windows\System32\tpmtool.exe";
+const HOSTNAME: &str = r"C:\Windows\System32\hostname.exe";
 
 const VERSION_KEY: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion";
 const FIREWALL_KEYS: [&str; 2] = [
@@ -74,6 +75,10 @@ pub(super) fn look(wanted: &Wanted, sys: &Sys) -> Finding {
         ("ca", _) => authority(wanted, sys),
         _ => Finding::unknown(Reason::Unsupported, ""),
     }
+}
+
+pub(super) fn device_name(sys: &Sys) -> Option<String> {
+    sys.run(HOSTNAME, &[]).ok()
 }
 
 pub(super) fn os(sys: &Sys) -> Os {

@@ -1,5 +1,7 @@
 //! From the issuer's token to a session at the gateway (RFC 8693), bound to the device key.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use ztsa_proto::{
@@ -12,7 +14,11 @@ use ztsa_proto::{
 };
 
 use super::{SessionToken, Tokens, record::Credentials};
-use crate::http::{Body, Http, HttpError, Request, Response};
+use crate::{
+    apart,
+    http::{Body, Http, HttpError, Request, Response},
+    posture::{self, Sys},
+};
 
 /// Why there was no session for these credentials.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ impl<'a> From<&'a Credentials> for Subject<'a> {
 
 /// How often one exchange is tried, while each try brings a nonce or a clock that the one before did not have.
 const TRIES: u32 = 3;
+/// How long the system may take to say this machine's name.
+const NAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks for a session; `previous` is the one to go on with.
 pub(super) async fn exchange(
@@ -70,13 +78,15 @@ pub(super) async fn exchange(
         [] => None,
         _ => Some(tokens.news(tokens.collect(metadata).await)),
     };
+    // The gateway keeps it: a session that goes on has said it.
+    let name = if previous.is_none() { device_name().await } else { None };
     for tries in 1.. {
         let known = (http.nonce(endpoint), http.offset(endpoint));
         let signed = match &report {
             Some(report) => Some(tokens.sign_report(report, metadata, endpoint).await?),
             None => None,
         };
-        let response = send(tokens, endpoint, subject, previous, signed.as_deref()).await?;
+        let response = send(tokens, endpoint, subject, previous, signed.as_deref(), name.as_deref()).await?;
         if response.status.is_success() {
             let session = read(&response, http, endpoint)?;
             if let Some(report) = &report {
@@ -93,12 +103,17 @@ pub(super) async fn exchange(
     Err(ExchangeError::Http(HttpError::Timeout { host: endpoint.to_owned(), connected: true }))
 }
 
+async fn device_name() -> Option<String> {
+    apart::run("ztsa-device-name", NAME_PATIENCE, || posture::device_name(&Sys::this())).await.ok().flatten()
+}
+
 async fn send(
     tokens: &Tokens,
     endpoint: &str,
     subject: &Subject<'_>,
     previous: Option<&SessionToken>,
     report: Option<&str>,
+    name: Option<&str>,
 ) -> Result<Response, ExchangeError> {
     let mut fields = vec![
         ("grant_type", TOKEN_EXCHANGE),
@@ -113,6 +128,9 @@ async fn send(
     }
     if let Some(report) = report {
         fields.push(("posture", report));
+    }
+    if let Some(name) = name {
+        fields.push(("device_name", name));
     }
     if let Some(session) = previous {
         fields.push(("session", session.info.session.as_str()));

@@ -26,6 +26,8 @@ async fn a_sign_in_gives_a_session_that_the_next_process_adopts() {
     assert_eq!(exchange.field("subject_token").as_deref(), Some("access-1"));
     assert_eq!(exchange.field("id_token").as_deref(), Some("a.b.c"));
     assert!(exchange.field("session").is_none());
+    let name = crate::posture::device_name(&crate::posture::Sys::this());
+    assert_eq!(exchange.field("device_name"), name, "by which an administrator recognises the device");
     let report = ztsa_proto::posture::check(
         &exchange.field("posture").unwrap(),
         &ztsa_proto::posture::Expected {
