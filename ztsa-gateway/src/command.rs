@@ -107,12 +107,26 @@ fn log(filter: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::Cli;
 
     #[test]
     fn the_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_id_may_begin_with_a_hyphen() {
+        for line in [
+            "devices approve -KL1LITH",
+            "devices block -hKL1",
+            "devices remove --KL1",
+            "sessions revoke --device -KL1LITH",
+            "sessions revoke --session -KL1LITH",
+        ] {
+            let parsed = Cli::try_parse_from(["ztsa-gateway"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+        }
     }
 }

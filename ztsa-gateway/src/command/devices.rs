@@ -32,6 +32,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Device {
     /// The device's id, or the beginning of it.
+    #[arg(allow_hyphen_values = true)]
     device: String,
 }
 

@@ -35,10 +35,10 @@ struct Revoke {
     #[arg(long)]
     user: Option<String>,
     /// One session, by its id.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     session: Option<String>,
     /// All sessions of one device, by its id or the beginning of it.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     device: Option<String>,
     /// All tunnels to one app; the sessions stay.
     #[arg(long)]
