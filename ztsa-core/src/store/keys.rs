@@ -15,6 +15,10 @@ use crate::{
     tpm::{Label, Tpm, TpmError},
 };
 
+/// The file beside the records that says why the key store is not used.
+const REASON: &str = "store-reason";
+/// The most characters of it that are shown.
+const REASON_LENGTH: usize = 400;
 /// How long a key store that did not work is left alone.
 const PAUSE: Duration = Duration::from_secs(60);
 /// How long the TPM may take.
@@ -39,6 +43,8 @@ struct Known {
     writing: Option<StoreKind>,
     /// Why `writing` is not better.
     reason: Option<String>,
+    /// The reason is new, and not kept yet for later processes.
+    untold: bool,
     /// The key store did not work then; it is not asked again at once, because each time may take three seconds.
     refused: Option<(Instant, KeyringError)>,
     /// Records that could not be opened, and are moved aside before they are written.
@@ -81,7 +87,11 @@ impl Keys {
     /// Gives the key of new records.
     pub(super) async fn wrap(&self) -> Result<(Wrap, Key), StoreError> {
         let mut known = self.known.lock().await;
-        let (wrap, key) = match self.writing(&mut known).await? {
+        let kind = self.writing(&mut known).await?;
+        if std::mem::take(&mut known.untold) {
+            self.tell(known.reason.as_deref().unwrap_or_default()).await;
+        }
+        let (wrap, key) = match kind {
             StoreKind::Keyring => (Wrap::Keyring, known.keyring.clone()),
             StoreKind::Tpm => (Wrap::Tpm, self.tpm_key(&mut known, true).await?),
             StoreKind::File | StoreKind::Memory => (Wrap::File, self.file_key(&mut known, true).await?),
@@ -128,7 +138,7 @@ impl Keys {
             StoreChoice::File => self.in_file(known).await?,
             StoreChoice::Auto => match self.sealed_before().await? {
                 Some(kind @ (StoreKind::File | StoreKind::Tpm)) => {
-                    known.reason = Some("as at the sign-in".to_owned());
+                    known.reason = Some(self.told().await.unwrap_or_else(|| "as at the sign-in".to_owned()));
                     kind
                 }
                 _ => match self.make_keyring_key(known).await {
@@ -138,6 +148,7 @@ impl Keys {
                         let kind = self.in_file(known).await?;
                         let why = known.reason.take().map(|why| format!("; {why}")).unwrap_or_default();
                         known.reason = Some(format!("no key store of the operating system: {error}{why}"));
+                        known.untold = true;
                         kind
                     }
                 },
@@ -167,6 +178,24 @@ impl Keys {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps why the key store is not used, so that later processes can say it. Only words are lost when that fails.
+    pub(super) async fn tell(&self, reason: &str) {
+        let Some(dir) = &self.dir else { return };
+        let reason = reason.to_owned();
+        let kept = blocking(&dir.join(REASON), move |path| file::write(path, reason.as_bytes(), false, None)).await;
+        if let Err(error) = kept {
+            tracing::debug!(%error, "the reason is not kept");
+        }
+    }
+
+    /// The reason that an earlier process kept.
+    async fn told(&self) -> Option<String> {
+        let text = blocking(&self.dir.as_ref()?.join(REASON), file::read).await.ok()??;
+        let text: String =
+            String::from_utf8(text).ok()?.chars().filter(|c| !c.is_control()).take(REASON_LENGTH).collect();
+        (!text.is_empty()).then_some(text)
     }
 
     /// How the records that are there are sealed.

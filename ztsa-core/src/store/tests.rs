@@ -252,3 +252,17 @@ async fn room_is_taken_before_and_given_back_after() {
     store.save_into(room, Record::Credentials, large.as_bytes()).await.unwrap();
     assert_eq!((files(), text(&store, Record::Credentials).await), (before, Some(large)));
 }
+
+#[tokio::test]
+async fn why_the_key_store_is_not_used_is_known_to_the_next_process() {
+    let dir = TempDir::new();
+    store(&dir, StoreChoice::File).save(Record::Session, b"s").await.unwrap();
+    store(&dir, StoreChoice::File).save(Record::Credentials, b"c").await.unwrap();
+    let next = store(&dir, StoreChoice::Auto);
+    next.kind().await.unwrap();
+    assert_eq!(next.reason().await.as_deref(), Some("as at the sign-in"), "it was chosen");
+    next.inner.keys.tell("no key store: there is\u{1b} none").await;
+    let later = store(&dir, StoreChoice::Auto);
+    later.kind().await.unwrap();
+    assert_eq!(later.reason().await.as_deref(), Some("no key store: there is none"));
+}
