@@ -4,7 +4,9 @@ use serde_json::json;
 use ztsa_core::client::Client;
 use ztsa_core::config::StoreChoice;
 use ztsa_core::login::{Demand, Flow};
+use ztsa_core::token::SignIn;
 use ztsa_proto::session::SessionInfo;
+use ztsa_proto::time::UnixTime;
 
 use super::sign_in::{self, SignedIn, Wish, sign_in};
 use super::{Context, Done};
@@ -54,6 +56,10 @@ pub(crate) async fn run(args: cli::Login, mut context: Context) -> Result<Done, 
     };
     Wanted::forget(&dir);
     welcome(&context, &client, &session)?;
+    let sign_in = client.status().await?.sign_in;
+    if let Some(warning) = sign_in.and_then(|sign_in| not_renewable(&sign_in, client.now())) {
+        context.printer.warn(&warning);
+    }
     Ok(Done::Ok)
 }
 
@@ -67,6 +73,22 @@ async fn sign_job_in(context: &Context) -> Result<Done, Failure> {
     job::remember(&dir, workload).map_err(Failure::writing(&dir))?;
     welcome(context, &client, &session.info)?;
     Ok(Done::Ok)
+}
+
+/// Says that a sign-in ends by itself, because the issuer gave nothing to prolong it with.
+fn not_renewable(sign_in: &SignIn, now: UnixTime) -> Option<String> {
+    if sign_in.renewable {
+        return None;
+    }
+    let end = span(sign_in.expires_at.since(now).as_secs());
+    let other = match sign_in.flow? {
+        Flow::Browser => "device",
+        Flow::Device => "browser",
+    };
+    Some(format!(
+        "the issuer gave no refresh token: this sign-in ends in {end} and cannot be renewed; `ztsa login --{other}` may do \
+         better, or your administrator can allow refresh tokens (scope offline_access)"
+    ))
 }
 
 fn welcome(context: &Context, client: &Client, session: &SessionInfo) -> Result<(), Failure> {
@@ -84,4 +106,24 @@ fn welcome(context: &Context, client: &Client, session: &SessionInfo) -> Result<
         printer.say(&format!("  next: {}", printer.exact_after_login("ztsa apps")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_in_that_cannot_be_renewed_is_told_with_its_end_and_the_other_flow() {
+        let mut sign_in = SignIn {
+            issuer: "https://idp.example.com".to_owned(),
+            expires_at: UnixTime(1_800),
+            renewable: false,
+            renewable_until: None,
+            flow: Some(Flow::Browser),
+        };
+        let told = not_renewable(&sign_in, UnixTime(0)).unwrap();
+        assert!(told.contains("ends in 30 min") && told.contains("`ztsa login --device`"), "{told}");
+        sign_in.renewable = true;
+        assert_eq!(not_renewable(&sign_in, UnixTime(0)), None);
+    }
 }
