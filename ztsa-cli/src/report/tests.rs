@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ztsa_core::api::ApiError;
-use ztsa_core::config::{ConfigError, TpmPlace};
+use ztsa_core::config::{ConfigError, TpmPlace, WorkloadName};
 use ztsa_core::discovery::DiscoveryError;
 use ztsa_core::http::HttpError;
 use ztsa_core::listener::listen::Listen;
@@ -14,10 +14,12 @@ use ztsa_core::login::{Flow, LoginError};
 use ztsa_core::store::{KeyringError, StoreError};
 use ztsa_core::token::{LoginReason, TokenError};
 use ztsa_core::tpm::TpmError;
+use ztsa_core::workload::WorkloadError;
 use ztsa_net::tls::TlsError;
 use ztsa_proto::metadata::MetadataError;
 use ztsa_proto::name::AppName;
 use ztsa_proto::problem;
+use ztsa_proto::time::UnixTime;
 
 use super::*;
 use crate::cli::Color;
@@ -103,6 +105,22 @@ fn token() -> Vec<(TokenError, u8)> {
         (TokenError::IssuerRefused { said: text() }, LOGIN),
         (TokenError::Busy { holder: text(), seconds: 30 }, INTERNAL),
         (TokenError::Interrupted, INTERNAL),
+    ]);
+    all.extend(workload().into_iter().map(|(error, exit)| (TokenError::Workload(error), exit)));
+    all
+}
+
+fn workload() -> Vec<(WorkloadError, u8)> {
+    let name = || WorkloadName::Variable(text());
+    let mut all: Vec<_> = http().into_iter().map(|(error, exit)| (WorkloadError::Http(error), exit)).collect();
+    all.extend([
+        (WorkloadError::Unreadable { path: PathBuf::from("x"), source: io_error() }, LOGIN),
+        (WorkloadError::NotJwt { name: name() }, LOGIN),
+        (WorkloadError::Expired { name: name(), at: UnixTime(7) }, LOGIN),
+        (WorkloadError::Audience { name: name(), found: text(), wanted: text() }, LOGIN),
+        (WorkloadError::Issuer { name: name(), found: text(), wanted: text() }, LOGIN),
+        (WorkloadError::NotOffered, LOGIN),
+        (WorkloadError::Refused { said: text() }, LOGIN),
     ]);
     all
 }
