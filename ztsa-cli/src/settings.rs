@@ -169,8 +169,8 @@ impl SettingsError {
                 "name a PEM file that holds the gateway's root certificate: --ca-file FILE".to_owned()
             }
             Self::NoHome { flag, .. } => format!("say where: {flag} DIR"),
-            Self::NoGateway { profile } if profile == "default" => "ztsa login https://gw.example.com".to_owned(),
-            Self::NoGateway { profile } => format!("ztsa login https://gw.example.com --profile {profile}"),
+            // the profile that was named is completed where the hint is shown
+            Self::NoGateway { .. } => "ztsa login https://gw.example.com".to_owned(),
         }
     }
 }

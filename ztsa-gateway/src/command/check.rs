@@ -42,13 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return output::json(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>());
     }
     let (apps, issuers, policies) = (
-        counted(config.apps.len(), "app", "apps"),
-        counted(config.issuers.len(), "issuer", "issuers"),
-        counted(policies.len(), "policy", "policies"),
+        output::counted(config.apps.len(), "app", "apps"),
+        output::counted(config.issuers.len(), "issuer", "issuers"),
+        output::counted(policies.len(), "policy", "policies"),
     );
     output::line(&format!("{} is good: {apps}, {issuers}, {policies}", args.config.display()))
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

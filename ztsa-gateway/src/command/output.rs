@@ -64,6 +64,13 @@ pub(crate) fn count(value: &Value, member: &str) -> u64 {
     value.get(member).and_then(Value::as_u64).unwrap_or_default()
 }
 
+/// Says how many of something there are.
+pub(crate) fn counted(count: impl std::fmt::Display, one: &str, many: &str) -> String {
+    let count = count.to_string();
+    let word = if count == "1" { one } else { many };
+    format!("{count} {word}")
+}
+
 /// Gives a member's list.
 pub(crate) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
     value.get(member).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()

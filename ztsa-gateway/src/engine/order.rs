@@ -138,6 +138,8 @@ impl Engine {
     pub fn revoke(&self, selector: &Selector, reason: &str) -> Revoked {
         let now = self.inner.clock.now();
         let reason = if reason.is_empty() { "an administrator ended it" } else { reason };
+        // those that could still be renewed count too, though their last token has run out
+        let renewable = self.list_sessions().iter().filter(|row| selects(selector, row)).count();
         for subject in self.subjects(selector) {
             self.inner.store.revoke(subject, now, reason);
         }
@@ -150,7 +152,8 @@ impl Engine {
         }
         let problem = Arc::new(problem);
         self.noted(Activity::Revoke, None, None, format!("{selector}: {reason}"));
-        self.end(selector, &problem)
+        let revoked = self.end(selector, &problem);
+        Revoked { sessions: revoked.sessions.max(renewable), ..revoked }
     }
 
     /// Makes a subject's risk exactly `score`, for a time or until it is cleared.
@@ -330,5 +333,16 @@ impl Engine {
             Selector::App(_) | Selector::Grant(_) | Selector::Ticket(_) => Vec::new(),
         };
         ended.iter().map(|session| session.id.clone()).collect()
+    }
+}
+
+/// Says whether what is revoked has a session in it.
+fn selects(selector: &Selector, row: &SessionRow) -> bool {
+    match selector {
+        Selector::All => true,
+        Selector::User(user) => row.user == *user,
+        Selector::Device(device) => row.device == *device,
+        Selector::Session(id) => row.id == *id,
+        Selector::App(_) | Selector::Grant(_) | Selector::Ticket(_) => false,
     }
 }

@@ -209,9 +209,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_ends_is_noticed() {
-        let path = std::fs::canonicalize("/bin/sleep").unwrap();
-        let mut child = std::process::Command::new(&path).arg("3600").spawn().unwrap();
-        let mut watch = Watch::new(&[wanted("process.sleep", &path)], &[]);
+        // a program that waits for its input, and that nobody else is likely to run
+        let path = std::fs::canonicalize("/usr/bin/tac").unwrap();
+        let mut tac = std::process::Command::new(&path);
+        let mut child = tac.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut watch = Watch::new(&[wanted("process.tac", &path)], &[]);
         assert!(!watch.programs.is_empty());
         let quiet = tokio::time::timeout(Duration::from_millis(50), watch.changed()).await;
         child.kill().unwrap();
