@@ -25,6 +25,9 @@ _ztsa() {
             ztsa,connect)
                 cmd="ztsa__subcmd__connect"
                 ;;
+            ztsa,doctor)
+                cmd="ztsa__subcmd__doctor"
+                ;;
             ztsa,generate)
                 cmd="ztsa__subcmd__generate"
                 ;;
@@ -77,7 +80,7 @@ _ztsa() {
 
     case "${cmd}" in
         ztsa)
-            opts="-v -q -h -V --profile --gateway --ca-file --store --config-dir --state-dir --json --verbose --quiet --color --help --version login logout profile status apps connect stdio proxy ticket why posture ssh-config completions man generate"
+            opts="-v -q -h -V --profile --gateway --ca-file --store --config-dir --state-dir --json --verbose --quiet --color --help --version login logout profile status apps connect stdio proxy ticket why posture doctor ssh-config completions man generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -225,6 +228,48 @@ _ztsa() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gateway)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -W "auto keyring file memory" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ztsa__subcmd__doctor)
+            opts="-v -q -h --profile --gateway --ca-file --store --config-dir --state-dir --json --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -45,6 +45,7 @@ set edit:completion:arg-completer[ztsa] = {|@words|
             cand ticket 'Mint a short-lived credential for one app, for a client that cannot run ztsa'
             cand why 'Explain what policy says about an app, and what would change it'
             cand posture 'Show what is collected about this device, why, and how to mend it'
+            cand doctor 'Find the first broken hop between this machine and an app'
             cand ssh-config 'Print ssh configuration that reaches your ssh apps by name'
             cand completions 'Print the completion script for a shell'
             cand man 'Write the manual pages to a directory'
@@ -282,6 +283,22 @@ set edit:completion:arg-completer[ztsa] = {|@words|
             cand --help 'Print help'
         }
         &'ztsa;posture'= {
+            cand --profile 'The profile to use: one gateway and one sign-in each'
+            cand --gateway 'The gateway''s URL, instead of the profile''s'
+            cand --ca-file 'A PEM file with extra root certificates for the gateway'
+            cand --store 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only'
+            cand --config-dir 'The directory of config.toml'
+            cand --state-dir 'The directory of credentials and profiles'
+            cand --color 'When to use colour [default: auto]'
+            cand --json 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+            cand -v 'Say more on stderr; twice for debugging'
+            cand --verbose 'Say more on stderr; twice for debugging'
+            cand -q 'Print only data and errors'
+            cand --quiet 'Print only data and errors'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'ztsa;doctor'= {
             cand --profile 'The profile to use: one gateway and one sign-in each'
             cand --gateway 'The gateway''s URL, instead of the profile''s'
             cand --ca-file 'A PEM file with extra root certificates for the gateway'

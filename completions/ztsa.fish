@@ -52,6 +52,7 @@ complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "proxy" -d 'Serve SOCKS5 a
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "ticket" -d 'Mint a short-lived credential for one app, for a client that cannot run ztsa'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "why" -d 'Explain what policy says about an app, and what would change it'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "posture" -d 'Show what is collected about this device, why, and how to mend it'
+complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "doctor" -d 'Find the first broken hop between this machine and an app'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "ssh-config" -d 'Print ssh configuration that reaches your ssh apps by name'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c ztsa -n "__fish_ztsa_needs_command" -f -a "man" -d 'Write the manual pages to a directory'
@@ -306,6 +307,22 @@ complete -c ztsa -n "__fish_ztsa_using_subcommand posture" -l json -d 'Print mac
 complete -c ztsa -n "__fish_ztsa_using_subcommand posture" -s v -l verbose -d 'Say more on stderr; twice for debugging'
 complete -c ztsa -n "__fish_ztsa_using_subcommand posture" -s q -l quiet -d 'Print only data and errors'
 complete -c ztsa -n "__fish_ztsa_using_subcommand posture" -s h -l help -d 'Print help'
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l store -d 'Where credentials are kept: the key store where there is one (auto), a sealed file, or this process only' -r -f -a "auto\t''
+keyring\t''
+file\t''
+memory\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l config-dir -d 'The directory of config.toml' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l state-dir -d 'The directory of credentials and profiles' -r -F
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l color -d 'When to use colour [default: auto]' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -l json -d 'Print machine-readable JSON on stdout, errors as JSON on stderr'
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -s v -l verbose -d 'Say more on stderr; twice for debugging'
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -s q -l quiet -d 'Print only data and errors'
+complete -c ztsa -n "__fish_ztsa_using_subcommand doctor" -s h -l help -d 'Print help'
 complete -c ztsa -n "__fish_ztsa_using_subcommand ssh-config" -l profile -d 'The profile to use: one gateway and one sign-in each' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand ssh-config" -l gateway -d 'The gateway\'s URL, instead of the profile\'s' -r
 complete -c ztsa -n "__fish_ztsa_using_subcommand ssh-config" -l ca-file -d 'A PEM file with extra root certificates for the gateway' -r -F
