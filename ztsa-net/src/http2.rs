@@ -15,10 +15,11 @@ pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 pub const FRAME_MAX: u32 = 262_144;
 /// Payload of a full DATA frame of most tunnels, in bytes: with its 9-byte head it fills four TLS records.
 pub const FRAME_PAYLOAD: usize = 65_536 - 9;
-/// Payload of a full DATA frame of a tunnel that moves fast, in bytes: sixteen TLS records.
-pub const BULK_PAYLOAD: usize = FRAME_MAX as usize - 9;
-/// Bytes of one tunnel that may wait to be sent.
-pub const SEND_BUFFER: usize = FRAME_MAX as usize;
+/// Payload of a full DATA frame of a tunnel that moves fast, in bytes: sixteen TLS records, the last not quite full.
+pub const BULK_PAYLOAD: usize = 4 * FRAME_PAYLOAD;
+/// Bytes of one tunnel that may wait to be sent: whole frames of either size, since the room that one leaves is read into
+/// at once, however little it is.
+pub const SEND_BUFFER: usize = BULK_PAYLOAD;
 /// Bytes that TLS may hold for the socket: with rustls' default of 64 KiB a full socket breaks frames into odd records.
 pub const TLS_BUFFER: usize = FRAME_MAX as usize;
 /// Streams that a gateway allows on one connection; a client opens another connection beyond.

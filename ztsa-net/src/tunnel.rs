@@ -15,7 +15,7 @@ use crate::http2::{BULK_PAYLOAD, FRAME_PAYLOAD};
 pub const HEADROOM: usize = capsule::DATA_HEADER;
 /// Most bytes of a capsule that fills one frame of most tunnels.
 pub const PAYLOAD_MAX: usize = FRAME_PAYLOAD - HEADROOM;
-/// Most bytes of a capsule that fills one frame of a tunnel that moves fast: the most that one capsule carries.
+/// Most bytes of a capsule that fills one frame of a tunnel that moves fast.
 pub const BULK_MAX: usize = BULK_PAYLOAD - HEADROOM;
 
 /// Why a tunnel broke. A FIN or an ending with its reason is not an error.

@@ -67,7 +67,11 @@ fn poll_step<R: AsyncRead + Unpin>(
     let buffer = ready!(poll_read(reader, limit, context)).map_err(End::Local)?;
     let length = buffer.len().saturating_sub(HEADROOM);
     let now = Instant::now();
-    *pace = Pace { size: next_size(pace.size, length, length == limit, now - pace.last), last: now };
+    // a read that filled what little room there was says nothing about the tunnel
+    if length < limit || limit == pace.size {
+        pace.size = next_size(pace.size, length, length == limit, now - pace.last);
+    }
+    pace.last = now;
     send.data(buffer).map_err(End::Tunnel)?;
     Poll::Ready(Ok(length))
 }

@@ -83,6 +83,33 @@ async fn bytes_and_half_closes_pass_both_ways() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fast_tunnel_moves_in_large_pieces_alone() {
+    const BYTES: usize = 16 << 20;
+    let tunnel = tunnel(Framing::Capsules).await;
+    let (mut program, local) = tokio::io::duplex(BYTES);
+    program.write_all(&vec![1; BYTES]).await.unwrap();
+    let traffic = Traffic::default();
+    let mut ignore = |_: &Notice| {};
+    let (_send, mut recv) = tunnel.gateway;
+    let mut pieces = Vec::new();
+    tokio::select! {
+        end = run(local, tunnel.client, Authority::Peer(&mut ignore), &traffic) => panic!("{end}"),
+        () = async {
+            // one capsule may come in more than one piece of a frame: what counts is how the frames were cut
+            while pieces.iter().sum::<usize>() < BYTES {
+                let Ok(ztsa_proto::capsule::Capsule::Data(piece)) = recv.next().await else { panic!("no data") };
+                recv.release(piece.len());
+                pieces.push(piece.len());
+            }
+        } => {}
+    }
+    // once it is fast, nearly all of it moves in the largest pieces, and next to none in scraps
+    let large = pieces.iter().filter(|length| **length == crate::tunnel::BULK_MAX).count();
+    assert!(large * crate::tunnel::BULK_MAX > BYTES / 10 * 9, "{pieces:?}");
+    assert!(pieces.iter().filter(|length| **length < 4096).count() <= 2, "{pieces:?}");
+}
+
 #[tokio::test]
 async fn a_cut_is_never_a_clean_end() {
     let tunnel = tunnel(Framing::Capsules).await;
