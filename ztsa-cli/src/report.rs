@@ -172,7 +172,9 @@ impl Report {
         let message = failure.to_string();
         match failure {
             Failure::Usage { hint, .. } => Self::new(USAGE, message, hint),
-            Failure::Settings(error @ SettingsError::NoGateway { .. }) => Self::new(LOGIN, message, error.hint()),
+            Failure::Settings(error @ (SettingsError::NoGateway { .. } | SettingsError::Damaged { .. })) => {
+                Self::new(LOGIN, message, error.hint())
+            }
             Failure::Settings(error) => Self::new(USAGE, message, error.hint()),
             Failure::Core { app, error } => core::report(error, app.as_deref()),
             Failure::Denied { app, problem } => Self::refusal(problem, Some(app)),

@@ -154,6 +154,12 @@ pub(crate) enum SettingsError {
         /// The profile.
         profile: String,
     },
+    /// What login remembered cannot be read.
+    #[error("what the last sign-in left in {} cannot be read", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl SettingsError {
@@ -170,7 +176,7 @@ impl SettingsError {
             }
             Self::NoHome { flag, .. } => format!("say where: {flag} DIR"),
             // the profile that was named is completed where the hint is shown
-            Self::NoGateway { .. } => "ztsa login https://gw.example.com".to_owned(),
+            Self::NoGateway { .. } | Self::Damaged { .. } => "ztsa login https://gw.example.com".to_owned(),
         }
     }
 }
@@ -282,7 +288,10 @@ impl Settings {
     /// No gateway is known, or a value is wrong.
     pub(crate) fn config(&self) -> Result<Config, SettingsError> {
         let Some(gateway) = &self.gateway else {
-            return Err(SettingsError::NoGateway { profile: self.profile.value.clone() });
+            return Err(match Remembered::damaged(&self.profile_dir()?) {
+                Some(path) => SettingsError::Damaged { path },
+                None => SettingsError::NoGateway { profile: self.profile.value.clone() },
+            });
         };
         let mut config = Config::new(&gateway.value)
             .map_err(|source| SettingsError::Value { from: gateway.source.clone(), source })?;

@@ -150,6 +150,7 @@ fn settings() -> Vec<(SettingsError, u8)> {
         (SettingsError::NotRoots { path: path(), from: Source::Login, reason: text() }, USAGE),
         (SettingsError::NoHome { what: "x", flag: "--state-dir" }, USAGE),
         (SettingsError::NoGateway { profile: text() }, LOGIN),
+        (SettingsError::Damaged { path: path() }, LOGIN),
     ]
 }
 

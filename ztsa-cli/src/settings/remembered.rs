@@ -44,6 +44,12 @@ impl Remembered {
         Some(Self { gateway: written.gateway, roots, issuer: written.issuer })
     }
 
+    /// The file of a profile's directory that is there and of no use: it, or the roots that it speaks of.
+    pub(crate) fn damaged(dir: &Path) -> Option<PathBuf> {
+        let path = dir.join(FILE);
+        (Self::read(dir).is_none() && path.exists()).then_some(path)
+    }
+
     /// Writes the values to a profile's directory, each file at once (a reader sees the old or the new one).
     ///
     /// # Errors

@@ -95,11 +95,16 @@ fn what_is_wrong_names_who_said_it() {
 }
 
 #[test]
-fn a_torn_memory_counts_as_none() {
+fn a_torn_memory_is_named_and_does_not_stand_in_the_way_of_a_flag() {
     let home = Home::new("torn");
     let dir = home.0.join("profiles/default");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("profile.json"), "{\"gateway\": \"htt").unwrap();
     let settings = Settings::resolve(&home.flags(), &Environment::default()).unwrap();
     assert!(settings.gateway.is_none());
+    let error = settings.config().unwrap_err();
+    assert!(error.to_string().contains("default/profile.json cannot be read"), "{error}");
+    assert_eq!(error.hint(), "ztsa login https://gw.example.com");
+    let flags = cli::Global { gateway: Some("https://gw.example".into()), ..home.flags() };
+    assert!(Settings::resolve(&flags, &Environment::default()).unwrap().config().is_ok());
 }
