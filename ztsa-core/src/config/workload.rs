@@ -42,9 +42,16 @@ impl std::str::FromStr for WorkloadName {
             None if text.is_empty() || text.starts_with("eyJ") => {
                 Err(ConfigError::Workload { given: text.chars().take(8).collect() })
             }
+            None if is_scheme(text) => Err(ConfigError::Workload { given: text.to_owned() }),
             None => Ok(Self::File(text.into())),
         }
     }
+}
+
+/// Says whether a text begins like `vault:`, which no version reads yet; one letter is a drive of Windows.
+fn is_scheme(text: &str) -> bool {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Where a job's token comes from. It is fetched anew for each use: platforms replace it often.
@@ -85,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_source_is_named_and_a_token_is_none() {
-        for text in ["github", "env:CI_JOB_JWT", "/var/run/secrets/tokens/ztsa", "token.jwt"] {
+        for text in ["github", "env:CI_JOB_JWT", "/var/run/secrets/tokens/ztsa", "token.jwt", "./a:b", "C:\\job.jwt"] {
             assert_eq!(text.parse::<WorkloadName>().unwrap().to_string(), text);
         }
-        for text in ["", "env:", "env:A=B"] {
+        for text in ["", "env:", "env:A=B", "vault:jobs/deploy", "ENV:TOKEN"] {
             assert!(text.parse::<WorkloadName>().is_err(), "{text}");
         }
         let error = "eyJhbGciOiJFUzI1NiJ9.secret.secret".parse::<WorkloadName>().unwrap_err();
