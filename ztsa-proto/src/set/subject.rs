@@ -108,8 +108,14 @@ impl Subject {
         let named = members.iter().filter(|(name, _)| !FORMAT.contains(&name.as_str()));
         let mut complex = Complex::default();
         for (name, member) in named {
-            // additional members of another sort are no identifiers, and nothing is known of them
-            let Some(member) = member.as_object() else { continue };
+            let Some(member) = member.as_object() else {
+                // left out, it would no longer narrow the subject down: the event would reach more than was meant
+                if NARROWING.contains(&name.as_str()) {
+                    return Err(SetError::Subject("a member that narrows it down is no identifier"));
+                }
+                // additional members of another sort: nothing is known of them
+                continue;
+            };
             if complex.members.len() >= MOST_MEMBERS || name.len() > LONGEST_NAME {
                 return Err(SetError::Subject("it has too many members"));
             }
@@ -281,6 +287,8 @@ fn format(members: &Map<String, Value>) -> Result<String, SetError> {
 
 /// What the format is called: by the standard, and by Google (RISC 1.0 section 3.1).
 const FORMAT: [&str; 2] = ["format", "subject_type"];
+/// The members of a complex subject that the specifications name: each narrows it down.
+const NARROWING: [&str; 7] = ["user", "device", "session", "application", "tenant", "org_unit", "group"];
 const MOST_MEMBERS: usize = 32;
 const LONGEST_NAME: usize = 64;
 const LONGEST: usize = 512;

@@ -151,6 +151,9 @@ fn what_is_no_security_event_token_is_refused_with_the_reason() {
     assert!(matches!(with("sub_id", json!({"email": "a@b"})), SetError::Subject(_)));
     assert!(matches!(with("sub_id", json!({"format": "iss_sub", "iss": "x"})), SetError::Subject(_)));
     assert!(matches!(with("sub_id", json!({"format": "complex"})), SetError::Subject(_)));
+    // left out, the device would no longer narrow the person down
+    let narrowed = json!({"format": "complex", "user": person(), "device": "a laptop"});
+    assert!(matches!(with("sub_id", narrowed), SetError::Subject(_)));
     let nested = json!({"format": "aliases", "identifiers": [{"format": "aliases", "identifiers": []}]});
     assert!(matches!(with("sub_id", nested), SetError::Subject(_)));
     let deep = (0..20).fold(json!(1), |inner, _| json!([inner]));
