@@ -19,6 +19,9 @@ const STALE: Duration = Duration::from_secs(3600);
 /// The pause between fetches: an unknown `kid` costs the transmitter at most one request in this time.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// What stands there while keys are fetched, and after a caller who went away meanwhile.
+const GIVEN_UP: &str = "the transmitter's keys were not fetched to the end";
+
 /// Holds one transmitter's keys.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -60,7 +63,7 @@ impl Keys {
     /// Verifies a signature, fetching keys that are unknown, old, or lack the token's; `url` finds where they are.
     ///
     /// # Cancel safety
-    /// Cancel-safe: a fetch that is dropped is made again by the next caller.
+    /// Cancel-safe: a fetch that is dropped counts as one that failed, so whoever hangs up does not cause another at once.
     pub(super) async fn verify<F>(&self, token: &Signed<'_>, web: &Web, now: UnixTime, url: F) -> Proof
     where
         F: AsyncFnOnce() -> Result<Url, String>,
@@ -95,6 +98,8 @@ impl Keys {
         if before.tried.is_some_and(|tried| now.since(tried) < PAUSE) {
             return before;
         }
+        let given_up = Known { tried: Some(now), failure: Some(GIVEN_UP.to_owned()), ..before.clone() };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = given_up;
         let fetched = async {
             let url = url().await?;
             let set: Value =
