@@ -48,6 +48,9 @@ pub trait Meter: Send + Sync {
     fn received(&self, bytes: u64);
     /// Returns what was counted, both directions together.
     fn total(&self) -> u64;
+    /// Hears that no byte moves any more because access was suspended or has ended: called where this side decides, once
+    /// both directions have stopped, and before the peer has taken the reason.
+    fn stopped(&self) {}
 }
 
 /// A [`Meter`] by itself.
@@ -143,22 +146,24 @@ where
     let tells = matches!(authority, Authority::Own(_));
     let end = match authority {
         Authority::Own(access) => {
+            let pauses = Pauses(access.clone());
             let shared = Shared { access, meter };
             let out = outbound::pump(reader, &mut send, &shared, true);
             let back = inbound::pump(writer, &mut recv, &shared, inbound::Notices::Skip);
-            both(out, back, meter).await
+            both(out, back, Some(pauses), meter).await
         }
         Authority::Peer(notify) => {
             let (state, access) = watch::channel(Access::Open);
             let shared = Shared { access, meter };
             let out = outbound::pump(reader, &mut send, &shared, false);
             let back = inbound::pump(writer, &mut recv, &shared, inbound::Notices::Follow(&state, notify));
-            both(out, back, meter).await
+            both(out, back, None, meter).await
         }
     };
     match &end {
         End::Finished => {}
         End::Access(problem) if tells => {
+            meter.stopped();
             // the reason goes behind what was sent before; a peer that does not take it in time is reset all the same
             let _ = send.notice(&Notice::End(Box::new((**problem).clone())));
             let gone = std::future::poll_fn(|context| send.poll_reset(context));
@@ -170,10 +175,20 @@ where
     end
 }
 
+/// Notices that access has been suspended.
+struct Pauses(watch::Receiver<Access>);
+
+impl Pauses {
+    fn begins(&mut self) -> bool {
+        self.0.has_changed().unwrap_or(false) && matches!(*self.0.borrow_and_update(), Access::Suspended(_))
+    }
+}
+
 /// Drives both directions; the first failure ends both, and a half-closed relay must not stay silent for ever.
 async fn both(
     out: impl Future<Output = Result<(), End>>,
     back: impl Future<Output = Result<(), End>>,
+    mut pauses: Option<Pauses>,
     meter: &dyn Meter,
 ) -> End {
     let (mut out, mut back) = (pin!(out), pin!(back));
@@ -181,6 +196,8 @@ async fn both(
     let mut idle = pin!(None::<tokio::time::Sleep>);
     let mut seen = 0;
     std::future::poll_fn(|context| {
+        // looked at first: what is seen here has stopped both directions once they have been polled
+        let pausing = pauses.as_mut().is_some_and(Pauses::begins);
         for (done, pump) in [(&mut out_done, out.as_mut() as Pump<'_>), (&mut back_done, back.as_mut() as Pump<'_>)] {
             if !*done {
                 match pump.poll(context) {
@@ -189,6 +206,9 @@ async fn both(
                     Poll::Pending => {}
                 }
             }
+        }
+        if pausing {
+            meter.stopped();
         }
         match (out_done, back_done) {
             (true, true) => Poll::Ready(End::Finished),

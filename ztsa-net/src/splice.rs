@@ -41,8 +41,12 @@ where
     loop {
         let state = access.borrow_and_update().clone();
         match state {
-            Access::Ended(problem) => return End::Access(problem),
+            Access::Ended(problem) => {
+                meter.stopped();
+                return End::Access(problem);
+            }
             Access::Suspended(_) => {
+                meter.stopped();
                 if access.changed().await.is_err() {
                     return End::Finished;
                 }

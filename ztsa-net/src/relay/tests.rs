@@ -175,6 +175,60 @@ async fn suspension_holds_every_byte_and_resumption_loses_none() {
     assert!(matches!(&gateway, End::Access(problem) if **problem == *reason), "{gateway}");
 }
 
+/// A meter that notes how much had moved, and when, each time that nothing moved any more.
+struct Stops {
+    traffic: Traffic,
+    begun: Instant,
+    seen: std::sync::Mutex<Vec<(u64, Duration)>>,
+}
+
+impl Meter for Stops {
+    fn sent(&self, bytes: u64) {
+        self.traffic.sent(bytes);
+    }
+
+    fn received(&self, bytes: u64) {
+        self.traffic.received(bytes);
+    }
+
+    fn total(&self) -> u64 {
+        self.traffic.total()
+    }
+
+    fn stopped(&self) {
+        self.seen.lock().unwrap().push((self.total(), self.begun.elapsed()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_byte_before_a_pause_and_before_an_end_is_noted_when_it_is_the_last() {
+    let tunnel = tunnel(Framing::Capsules).await;
+    let (_program, local) = tokio::io::duplex(4096);
+    let (mut app, remote) = tokio::io::duplex(1 << 20);
+    let (access, receiver) = watch::channel(Access::Open);
+    let stops = Stops { traffic: Traffic::default(), begun: Instant::now(), seen: std::sync::Mutex::default() };
+    let ignored = Traffic::default();
+    let mut ignore = |_: &Notice| {};
+    let reason = Arc::new(problem::new("risk.user"));
+    let (second, _) = (Duration::from_secs(1), app.write_all(&[1; 1000]).await.unwrap());
+    let (_, gateway, ()) = tokio::join!(
+        run(local, tunnel.client, Authority::Peer(&mut ignore), &ignored),
+        run(remote, tunnel.gateway, Authority::Own(receiver), &stops),
+        async {
+            tokio::time::sleep(second).await;
+            access.send_replace(Access::Suspended(reason.clone()));
+            tokio::time::sleep(second).await;
+            app.write_all(&[1; 500]).await.unwrap();
+            tokio::time::sleep(second).await;
+            access.send_replace(Access::Open);
+            tokio::time::sleep(second).await;
+            access.send_replace(Access::Ended(reason.clone()));
+        }
+    );
+    assert!(matches!(gateway, End::Access(_)), "{gateway}");
+    assert_eq!(*stops.seen.lock().unwrap(), [(1000, second), (1500, 4 * second)], "each once, and at once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_ending_reaches_a_client_whose_program_does_not_read() {
     let tunnel = tunnel(Framing::Capsules).await;
