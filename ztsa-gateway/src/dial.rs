@@ -5,7 +5,7 @@
 //! cloud's metadata service. A target written as an address is what the administrator said, and is dialled as it is.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use ztsa_proto::problem::{self, Problem};
 
 use crate::config::App;
+use crate::place::{Place, place};
 
 /// How long one address may take to answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,23 +128,11 @@ async fn resolve(app: &App) -> Result<Vec<SocketAddr>, DialError> {
     }
 }
 
-/// Tells whether a *resolved* address is one that no app is ever meant to be at.
+/// Tells whether a *resolved* address is one that no app is ever meant to be at: this machine, link-local addresses, clouds'
+/// metadata services, and others where nothing is to be spoken to.
 #[must_use]
 pub fn is_forbidden(ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    ip.is_loopback()
-        || ip.is_unspecified()
-        || ip.is_multicast()
-        || match ip {
-            // link-local, where the clouds' metadata services are, and the two outside it
-            IpAddr::V4(ip) => {
-                ip.is_link_local()
-                    || ip.is_broadcast()
-                    || ip == Ipv4Addr::new(100, 100, 100, 200)
-                    || ip.octets()[0] == 0
-            }
-            IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
-        }
+    matches!(place(ip), Place::Loopback | Place::Nowhere)
 }
 
 fn prepare(stream: &TcpStream) {
@@ -169,7 +158,9 @@ mod tests {
             "169.254.169.254",
             "fe80::1",
             "fd00:ec2::254",
+            "64:ff9b::169.254.169.254",
             "100.100.100.200",
+            "168.63.129.16",
             "224.0.0.1",
             "ff02::1",
             "255.255.255.255",

@@ -3,6 +3,7 @@
 //! Modules stand in the order in which they may name each other: a module names only modules above it.
 
 pub mod config;
+pub mod place;
 pub mod store;
 pub mod audit;
 pub mod metadata;

@@ -3,7 +3,6 @@
 //!
 //! A token is judged by pure functions ([`receiver`]); HTTP is a thin shell around them. Nothing here is on the data path.
 
-mod address;
 mod bearer;
 mod keys;
 mod ledger;

@@ -15,8 +15,8 @@ use ztsa_net::tls::{self, Roots};
 use ztsa_proto::secret::Secret;
 
 use super::SignalsError;
-use super::address::is_public;
 use crate::config;
+use crate::place::{Place, place};
 
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,8 +141,8 @@ impl Web {
     pub(super) fn allowed(&self, url: &Url) -> Result<(), WebError> {
         let private = || Err(WebError::Private(url.to_string()));
         match url.host() {
-            Some(Host::Ipv4(address)) if !self.private && !is_public(IpAddr::V4(address)) => return private(),
-            Some(Host::Ipv6(address)) if !self.private && !is_public(IpAddr::V6(address)) => return private(),
+            Some(Host::Ipv4(address)) if !self.private && !is_public(address.into()) => return private(),
+            Some(Host::Ipv6(address)) if !self.private && !is_public(address.into()) => return private(),
             Some(Host::Domain(_)) if !self.private && config::is_loopback(url) => return private(),
             Some(_) => {}
             None => return Err(WebError::Insecure(url.to_string())),
@@ -186,4 +186,8 @@ fn failure(url: &Url, error: &reqwest::Error) -> WebError {
 /// Makes the value of `Authorization` from a bearer credential.
 pub(super) fn bearer(token: &Secret<String>) -> Arc<Secret<String>> {
     Arc::new(Secret::new(format!("Bearer {}", token.expose())))
+}
+
+fn is_public(address: IpAddr) -> bool {
+    place(address) == Place::Public
 }

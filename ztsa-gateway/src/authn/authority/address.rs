@@ -1,7 +1,7 @@
 //! Which addresses an issuer may be at: a name server, or a discovery document, must not send the gateway into its own network.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use crate::config;
+use crate::place::{Place, place};
 
 /// How long a name may take to resolve.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,15 +22,6 @@ pub(in super::super) struct Reach {
     pub(in super::super) loopback: bool,
     /// Those that are not routed in the internet.
     pub(in super::super) private: bool,
-}
-
-/// What an address is, from far to near.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Public,
-    Private,
-    Loopback,
-    Nowhere,
 }
 
 impl Reach {
@@ -107,89 +99,9 @@ impl Resolve for Resolver {
     }
 }
 
-fn place(address: IpAddr) -> Place {
-    match address.to_canonical() {
-        IpAddr::V4(address) => place_v4(address),
-        IpAddr::V6(address) => place_v6(address),
-    }
-}
-
-fn place_v4(address: Ipv4Addr) -> Place {
-    let [first, second, ..] = address.octets();
-    if METADATA.contains(&address)
-        || first == 0
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_broadcast()
-    {
-        Place::Nowhere
-    } else if address.is_loopback() {
-        Place::Loopback
-    } else if address.is_private()
-        || (first == 100 && (64..128).contains(&second))
-        || (first == 198 && second & 0xfe == 18)
-    {
-        Place::Private
-    } else {
-        Place::Public
-    }
-}
-
-fn place_v6(address: Ipv6Addr) -> Place {
-    let embedded = |high: u16, low: u16| place_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match address.segments() {
-        _ if address.is_loopback() => Place::Loopback,
-        _ if address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() => Place::Nowhere,
-        // a cloud's metadata service: fd00:ec2::254
-        [0xfd00, 0x0ec2, ..] => Place::Nowhere,
-        _ if address.is_unique_local() => Place::Private,
-        // an IPv4 address within: RFC 6052, RFC 3056
-        [0x64, 0xff9b, 0, 0, .., high, low] | [0x2002, high, low, ..] => embedded(high, low),
-        _ => Place::Public,
-    }
-}
-
-/// Clouds' metadata services at addresses that look like others.
-const METADATA: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_address_has_its_place() {
-        for (address, wanted) in [
-            ("93.184.216.34", Place::Public),
-            ("2606:2800:220:1::1", Place::Public),
-            ("10.0.0.1", Place::Private),
-            ("172.16.0.1", Place::Private),
-            ("172.32.0.1", Place::Public),
-            ("192.168.1.1", Place::Private),
-            ("100.64.0.1", Place::Private),
-            ("100.128.0.1", Place::Public),
-            ("198.19.0.1", Place::Private),
-            ("fd12::1", Place::Private),
-            ("::ffff:10.0.0.1", Place::Private),
-            ("64:ff9b::10.0.0.1", Place::Private),
-            ("2002:a00:1::", Place::Private),
-            ("127.0.0.1", Place::Loopback),
-            ("127.8.8.8", Place::Loopback),
-            ("::1", Place::Loopback),
-            ("::ffff:127.0.0.1", Place::Loopback),
-            ("0.0.0.0", Place::Nowhere),
-            ("::", Place::Nowhere),
-            ("169.254.169.254", Place::Nowhere),
-            ("64:ff9b::169.254.169.254", Place::Nowhere),
-            ("fe80::1", Place::Nowhere),
-            ("fd00:ec2::254", Place::Nowhere),
-            ("100.100.100.200", Place::Nowhere),
-            ("168.63.129.16", Place::Nowhere),
-            ("224.0.0.1", Place::Nowhere),
-            ("255.255.255.255", Place::Nowhere),
-        ] {
-            assert_eq!(place(address.parse().unwrap()), wanted, "{address}");
-        }
-    }
 
     #[test]
     fn an_issuer_is_as_near_as_configured() {
