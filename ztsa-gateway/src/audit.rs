@@ -3,20 +3,24 @@
 //! Recording never waits: a bounded queue feeds one thread, and what the queue or the disk cannot take is counted.
 
 mod event;
+mod input;
 mod record;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::AuditFile;
 use writer::Writer;
 
+pub use input::{About, By, Input, Sheet, VERSION};
 pub use record::{Activity, Actor, Outcome, Record, Traffic};
 
 /// Appends records to the audit log; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Audit {
     writer: Writer,
+    sheets: Arc<input::Sheets>,
 }
 
 /// Says why the audit log cannot be opened.
@@ -34,13 +38,18 @@ impl Audit {
     /// The file cannot be opened.
     pub fn open(file: &AuditFile) -> Result<Audit, AuditError> {
         Writer::open(&file.file)
-            .map(|writer| Audit { writer })
+            .map(|writer| Audit { writer, sheets: Arc::default() })
             .map_err(|cause| AuditError { path: file.file.clone(), cause })
     }
 
     /// Records an event; never waits. What the queue cannot take is counted in [`Audit::lost`].
     pub fn record(&self, record: Record) {
         self.writer.send(record);
+    }
+
+    /// Makes what many decisions share; each file of the log has it once, before the first decision that names it.
+    pub fn sheet(&self, about: About, text: &str) -> Sheet {
+        self.sheets.sheet(about, text)
     }
 
     /// How many events were lost since the start, to a full queue or a full disk.

@@ -17,6 +17,8 @@ mod annotation;
 pub mod case;
 mod decide;
 mod explain;
+mod input;
+pub mod replay;
 pub mod schema;
 mod slice;
 mod source;
@@ -38,6 +40,7 @@ use crate::risk::Scores;
 pub use annotation::OnChange;
 pub use decide::unknown;
 pub use explain::{Explanation, Missing, Rule};
+pub use input::{DeviceSheet, Recalled};
 pub(crate) use slice::nothing;
 pub use source::{Mistake, PolicyError, Source, fingerprint};
 

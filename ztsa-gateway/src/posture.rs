@@ -152,6 +152,25 @@ impl Facts {
         self.facts.get(id).unwrap_or(&UNKNOWN)
     }
 
+    /// Puts facts together that were known once; every other one that can be known is unknown.
+    pub fn recalled(
+        catalogue: &Catalogue,
+        known: impl Iterator<Item = (String, Fact)>,
+        received: Option<UnixTime>,
+    ) -> Self {
+        let mut facts: BTreeMap<String, Fact> = catalogue.ids().map(|id| (id.to_owned(), UNKNOWN.clone())).collect();
+        facts.extend(known);
+        Self { facts, received }
+    }
+
+    /// Says one thing otherwise.
+    #[must_use]
+    pub fn with(&self, id: &str, fact: Fact) -> Self {
+        let mut facts = self.clone();
+        facts.facts.insert(id.to_owned(), fact);
+        facts
+    }
+
     /// Goes through all facts, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Fact)> {
         self.facts.iter().map(|(id, fact)| (id.as_str(), fact))

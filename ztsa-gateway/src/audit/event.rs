@@ -1,9 +1,11 @@
 //! A record in the words of OCSF 1.3: classes Authentication (3002), Authorize Session (3003), Entity Management (3004)
-//! and Network Activity (4001).
+//! and Network Activity (4001); and what decisions share: Device Config State (5002), User Inventory Info (5003).
 
 use serde_json::{Map, Value, json};
 
-use super::{Activity, Outcome, Record};
+use ztsa_proto::time::UnixTime;
+
+use super::{About, Activity, Outcome, Record, Sheet};
 
 const VERSION: &str = "1.3.0";
 
@@ -62,10 +64,7 @@ pub(super) fn json(record: &Record) -> Value {
     if let Some(message) = &record.message {
         put("message", json!(message));
     }
-    put(
-        "metadata",
-        json!({"version": VERSION, "product": {"name": "ztsa-gateway", "vendor_name": "ztsa", "version": env!("CARGO_PKG_VERSION")}}),
-    );
+    put("metadata", metadata());
     if let Some(actor) = &record.actor {
         let mut user = Map::new();
         if let Some(id) = &actor.user {
@@ -110,7 +109,47 @@ pub(super) fn json(record: &Record) -> Value {
         put("policy", json!({"uid": record.policies.join(" "), "is_applied": true}));
     }
     if record.decision.is_some() || !record.shadow.is_empty() || !record.policies.is_empty() {
-        put("unmapped", json!({"decision": record.decision, "policies": record.policies, "shadow": record.shadow}));
+        let mut unmapped = json!({"decision": record.decision, "policies": record.policies, "shadow": record.shadow});
+        if let (Some(input), Some(unmapped)) = (&record.input, unmapped.as_object_mut()) {
+            unmapped.insert("input".to_owned(), json!(input));
+        }
+        put("unmapped", unmapped);
     }
     Value::Object(event)
+}
+
+fn metadata() -> Value {
+    let product = json!({"name": "ztsa-gateway", "vendor_name": "ztsa", "version": env!("CARGO_PKG_VERSION")});
+    json!({"version": VERSION, "product": product})
+}
+
+/// Writes what decisions share as one JSON object.
+pub(super) fn sheet(sheet: &Sheet, record: &Record) -> Value {
+    let UnixTime(at) = record.at;
+    let (class_uid, about) = match sheet.about {
+        About::Device => (5002, "device"),
+        About::Person => (5003, "person"),
+    };
+    let told: Value = serde_json::from_str(&sheet.text).unwrap_or_default();
+    let mut event = json!({
+        "time": at.saturating_mul(1000),
+        "class_uid": class_uid,
+        "category_uid": 5,
+        "activity_id": 2,
+        "activity_name": "Collect",
+        "type_uid": class_uid * 100 + 2,
+        "severity_id": 1,
+        "severity": "Informational",
+        "metadata": metadata(),
+        "unmapped": {"digest": sheet.digest, about: told},
+    });
+    let Some(members) = event.as_object_mut() else { return event };
+    let actor = record.actor.as_ref();
+    if let (About::Device, Some(device)) = (sheet.about, actor.and_then(|actor| actor.device.as_ref())) {
+        members.insert("device".to_owned(), json!({"uid": device.to_string(), "type_id": 0}));
+    }
+    if let (About::Person, Some(user)) = (sheet.about, actor.and_then(|actor| actor.user.as_ref())) {
+        members.insert("user".to_owned(), json!({"uid": user.to_string()}));
+    }
+    event
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use ztsa_proto::name::{AppName, DeviceId, SessionId, TunnelId, UserId};
 use ztsa_proto::time::UnixTime;
 
+use super::Input;
+
 /// Describes one event, in the words of this project; the log writes it in those of OCSF.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -33,6 +35,8 @@ pub struct Record {
     pub shadow: Vec<String>,
     /// The decision's id, as people see it in a refusal.
     pub decision: Option<String>,
+    /// What the decision was made from.
+    pub input: Option<Box<Input>>,
     /// What an ended tunnel carried.
     pub traffic: Option<Traffic>,
 }
@@ -125,6 +129,7 @@ impl Record {
             policies: Vec::new(),
             shadow: Vec::new(),
             decision: None,
+            input: None,
             traffic: None,
         }
     }

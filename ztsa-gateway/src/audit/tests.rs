@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use ztsa_proto::name::{SessionId, TunnelId, UserId};
 use ztsa_proto::time::UnixTime;
 
-use super::{Activity, Actor, Audit, Outcome, Record, Traffic};
+use super::{About, Activity, Actor, Audit, Input, Outcome, Record, Traffic, VERSION};
 use crate::config::AuditFile;
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
@@ -146,4 +146,38 @@ async fn a_full_disk_is_counted_and_stops_nobody() {
 fn a_log_that_cannot_be_opened_says_where() {
     let error = Audit::open(&AuditFile { file: PathBuf::from("/nowhere/audit.ndjson") }).unwrap_err();
     assert!(error.to_string().starts_with("the audit log /nowhere/audit.ndjson cannot be opened: "), "{error}");
+}
+
+#[tokio::test]
+async fn what_decisions_share_is_written_once_a_file_and_before_them() {
+    let path = file();
+    let audit = open(&path);
+    let decided = |digits: &str| {
+        let sheets = vec![audit.sheet(About::Person, "{\"groups\":[\"dev\"]}"), audit.sheet(About::Device, digits)];
+        let input = Input { v: VERSION, person: sheets[0].digest.clone(), sheets, ..Input::default() };
+        Record {
+            decision: Some("d".to_owned()),
+            input: Some(Box::new(input)),
+            ..record(Activity::Connect, Outcome::Success)
+        }
+    };
+    let classes =
+        |path: &Path| -> Vec<u64> { lines(path).iter().map(|line| line["class_uid"].as_u64().unwrap()).collect() };
+    for facts in ["{\"facts\":{}}", "{\"facts\":{}}", "{\"facts\":{\"fw.enabled\":{\"state\":\"pass\"}}}"] {
+        audit.record(decided(facts));
+    }
+    audit.flush().await;
+    assert_eq!(classes(&path), [5003, 5002, 3003, 3003, 5002, 3003]);
+    let written = lines(&path);
+    assert_eq!(written[0]["unmapped"]["person"]["groups"], json!(["dev"]));
+    assert_eq!(written[0]["unmapped"]["digest"], written[2]["unmapped"]["input"]["person"]);
+    let old = path.with_extension("1");
+    std::fs::rename(&path, &old).unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    audit.record(decided("{\"facts\":{}}"));
+    audit.flush().await;
+    assert_eq!(classes(&path), [5003, 5002, 3003], "the new file can be read by itself");
+    for file in [path, old] {
+        std::fs::remove_file(file).unwrap();
+    }
 }

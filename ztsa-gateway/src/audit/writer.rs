@@ -1,5 +1,6 @@
 //! The one thread that appends to the audit log.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -88,15 +89,25 @@ impl Drop for Shared {
     }
 }
 
+/// Beyond this many sheets of one file, those that come again are written again.
+const SHEETS: usize = 100_000;
+
 fn run(mut log: Log, messages: &Receiver<Message>, lost: &AtomicU64) {
     let mut buffer = Vec::with_capacity(BATCH);
     let mut flushes = Vec::new();
     while let Ok(first) = messages.recv() {
         let mut events = 0;
+        // before a line is made: what it refers to stands in the same file
+        let renewed = log.renew();
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
                 Message::Record(record) => {
+                    for sheet in log.unwritten(&record) {
+                        if serde_json::to_writer(&mut buffer, &sheet).is_ok() {
+                            buffer.push(b'\n');
+                        }
+                    }
                     if serde_json::to_writer(&mut buffer, &event::json(&record)).is_ok() {
                         events += 1;
                         buffer.push(b'\n');
@@ -106,7 +117,7 @@ fn run(mut log: Log, messages: &Receiver<Message>, lost: &AtomicU64) {
             }
             next = if buffer.len() < BATCH { messages.try_recv().ok() } else { None };
         }
-        log.append(&buffer, events, lost);
+        log.append(&buffer, events, lost, renewed);
         buffer.clear();
         for tell in flushes.drain(..) {
             // whoever asked may have gone
@@ -121,6 +132,8 @@ struct Log {
     /// A line may have been cut: the next one starts on a line of its own.
     torn: bool,
     failing: bool,
+    /// The digests of the sheets that this file has.
+    sheets: HashSet<String>,
     /// When the name of the file was last compared with what is open.
     looked: Instant,
 }
@@ -128,14 +141,26 @@ struct Log {
 impl Log {
     fn open(path: &Path) -> std::io::Result<Log> {
         let file = append_to(path)?;
-        Ok(Log { path: path.to_owned(), torn: ends_torn(path), file, failing: false, looked: Instant::now() })
+        let torn = ends_torn(path);
+        let sheets = HashSet::new();
+        Ok(Log { path: path.to_owned(), torn, file, failing: false, sheets, looked: Instant::now() })
     }
 
-    fn append(&mut self, lines: &[u8], events: u64, lost: &AtomicU64) {
+    /// Makes the events of what a record refers to and this file does not have yet.
+    fn unwritten(&mut self, record: &Record) -> Vec<serde_json::Value> {
+        let Some(input) = &record.input else { return Vec::new() };
+        if self.sheets.len() >= SHEETS {
+            self.sheets.clear();
+        }
+        let new = input.sheets.iter().filter(|sheet| self.sheets.insert(sheet.digest.clone()));
+        new.map(|sheet| event::sheet(sheet, record)).collect()
+    }
+
+    fn append(&mut self, lines: &[u8], events: u64, lost: &AtomicU64, renewed: std::io::Result<()>) {
         if lines.is_empty() {
             return;
         }
-        match self.try_append(lines) {
+        match renewed.and_then(|()| self.try_append(lines)) {
             Ok(()) => {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!(lost = lost.load(Ordering::Relaxed), "the audit log can be written again");
@@ -143,6 +168,7 @@ impl Log {
             }
             Err(cause) => {
                 self.torn = true;
+                self.sheets.clear();
                 lost.fetch_add(events, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(path = %self.path.display(), %cause, "the audit log cannot be written: events are lost until it can");
@@ -151,16 +177,22 @@ impl Log {
         }
     }
 
-    fn try_append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+    /// Goes on in a new file when somebody moved the old one away.
+    fn renew(&mut self) -> std::io::Result<()> {
         // not for every tunnel that ends: a rotated file is noticed within a second
         let due = self.looked.elapsed() >= LOOK || self.failing;
         if due && self.moved() {
             self.file = append_to(&self.path)?;
             self.torn = false;
+            self.sheets.clear();
         }
         if due {
             self.looked = Instant::now();
         }
+        Ok(())
+    }
+
+    fn try_append(&mut self, lines: &[u8]) -> std::io::Result<()> {
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;
@@ -202,12 +234,16 @@ mod tests {
         let (path, old) = (dir.join("audit.ndjson"), dir.join("audit.ndjson.1"));
         let lost = AtomicU64::new(0);
         let mut log = Log::open(&path).unwrap();
-        log.append(b"before\n", 1, &lost);
+        let append = |log: &mut Log, line: &[u8]| {
+            let renewed = log.renew();
+            log.append(line, 1, &lost, renewed);
+        };
+        append(&mut log, b"before\n");
         std::fs::rename(&path, &old).unwrap();
-        log.append(b"meanwhile\n", 1, &lost);
+        append(&mut log, b"meanwhile\n");
         assert!(!path.exists(), "the name is not asked for at every line");
         log.looked -= LOOK;
-        log.append(b"after\n", 1, &lost);
+        append(&mut log, b"after\n");
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert_eq!((read(&old).as_str(), read(&path).as_str()), ("before\nmeanwhile\n", "after\n"));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

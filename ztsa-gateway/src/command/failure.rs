@@ -29,6 +29,10 @@ impl Failure {
         Self { exit: UNREACHABLE, ..self }
     }
 
+    pub(crate) fn exit(self, exit: u8) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Says it on stderr.
     pub(crate) fn report(self) -> ExitCode {
         let mut stderr = std::io::stderr().lock();

@@ -1,19 +1,21 @@
 //! `ztsa-gateway policy`.
 
-use std::net::IpAddr;
+mod explain;
+mod replay;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::json;
 use ztsa_gateway::admin::request::Request;
 use ztsa_gateway::config::{App, Config};
-use ztsa_gateway::policy::case::{self, Case, Expect, Outcome};
-use ztsa_gateway::policy::{Explanation, Policies, PolicyError, schema};
+use ztsa_gateway::policy::case;
+use ztsa_gateway::policy::{Policies, PolicyError, schema};
 use ztsa_gateway::posture::Catalogue;
 
 use super::failure::Failure;
-use super::output::{changed, line, list, text};
+use super::output::{changed, line, text};
 use super::socket;
 
 /// Where `run` and `dev` have their configuration when nothing else is said.
@@ -35,7 +37,13 @@ enum Command {
     /// Try cases (TOML) and fail when a policy answers otherwise than they want.
     Test(Test),
     /// Say which policies decide for a person and an app, and what is missing.
-    Explain(Explain),
+    Explain(explain::Args),
+    /// Decide past decisions of audit logs again with other policies, and say which would turn.
+    #[command(
+        long_about = "Decides past decisions of audit logs again with other policies, and says which would turn.\n\n\
+        Exit code 0: none turns (or none that --fail-on names), 10: some do, 1: it could not be replayed."
+    )]
+    Replay(replay::Args),
     /// Print the schema that policies are validated against, for editors.
     Schema {
         /// The configuration whose [posture] adds names to it.
@@ -77,34 +85,6 @@ struct Test {
     files: Vec<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
-struct Explain {
-    /// The person: of the running gateway subject, name, e-mail address or ISSUER|SUBJECT; of --config any subject.
-    #[arg(long)]
-    user: String,
-    /// The app.
-    #[arg(long)]
-    app: String,
-    /// Explain the policies of a configuration file instead of the running gateway's.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// With --config: a group of the person; may be given again.
-    #[arg(long = "group", value_name = "GROUP", requires = "config")]
-    groups: Vec<String>,
-    /// With --config: what the device reports, such as disk.root=pass; may be given again.
-    #[arg(long = "posture", value_name = "CHECK=STATE", requires = "config")]
-    posture: Vec<String>,
-    /// With --config: how the person signed in.
-    #[arg(long, value_name = "ACR", requires = "config")]
-    acr: Option<String>,
-    /// With --config: the state of the device: unmanaged, approved or blocked.
-    #[arg(long, value_name = "STATE", requires = "config", value_parser = ["unmanaged", "approved", "blocked"])]
-    device: Option<String>,
-    /// With --config: where the request comes from.
-    #[arg(long, value_name = "ADDRESS", requires = "config")]
-    ip: Option<IpAddr>,
-}
-
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Check(place) => {
@@ -119,10 +99,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             line(&shown)
         }
         Command::Test(test) => try_cases(&test, args.socket.json),
-        Command::Explain(explain) => match &explain.config {
-            Some(config) => explain_file(&explain, config, args.socket.json),
-            None => explain_live(explain, &args.socket),
-        },
+        Command::Explain(explain) => explain::run(explain, &args.socket),
+        Command::Replay(replay) => replay::run(replay, args.socket.json),
         Command::Schema { config } => {
             let config = config.as_deref().map(Config::load).transpose();
             let config = config.map_err(|error| Failure::new(error.to_string()))?;
@@ -212,100 +190,4 @@ fn beside(place: &Where) -> Result<Vec<PathBuf>, Failure> {
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_cases(path)).collect();
     files.sort();
     Ok(files)
-}
-
-fn explain_live(explain: Explain, socket: &socket::Args) -> Result<(), Failure> {
-    let request = Request::PolicyExplain { user: explain.user, app: explain.app };
-    socket.show(&request, |answer| {
-        for session in list(answer, "sessions") {
-            let why = session.get("why").cloned().unwrap_or_default();
-            line(&format!(
-                "session {} on device {}: {}",
-                text(session, "session"),
-                text(session, "device"),
-                text(&why, "decision")
-            ))?;
-            if let Some(problem) = why.get("problem").filter(|problem| problem.is_object()) {
-                line(&format!("  {}: {}", text(problem, "code"), text(problem, "detail")))?;
-            }
-            for policy in list(&why, "policies") {
-                line(&format!("  {} {}: {}", text(policy, "effect"), text(policy, "id"), text(policy, "reason")))?;
-            }
-            for missing in list(&why, "missing") {
-                line(&format!(
-                    "  missing {} ({}): {}",
-                    text(missing, "fact"),
-                    text(missing, "state"),
-                    text(missing, "remedy")
-                ))?;
-            }
-        }
-        Ok(())
-    })
-}
-
-fn explain_file(explain: &Explain, config: &Path, json: bool) -> Result<(), Failure> {
-    let (apps, policies) = load(&Where { config: Some(config.to_owned()), dir: None })?;
-    let Outcome { explanation, .. } =
-        case(explain)?.try_on(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
-    if json {
-        return line(&shown(&explanation).to_string());
-    }
-    line(Expect::of(&explanation.decision.verdict).as_str())?;
-    if let Some(problem) = explanation.decision.problem() {
-        line(&format!("  {}: {problem}", problem.code))?;
-        if let Some(remedy) = &problem.remedy {
-            line(&format!("  remedy: {remedy}"))?;
-        }
-    }
-    for rule in &explanation.rules {
-        let mode = if rule.monitor { " (monitor)" } else { "" };
-        line(&format!("  {} {}{mode}: {}", rule.effect, rule.id, rule.reason.as_deref().unwrap_or("-")))?;
-    }
-    for missing in &explanation.missing {
-        let state = missing.state.map_or("-", |state| state.as_str());
-        line(&format!("  missing {} ({state}): {}", missing.fact, missing.remedy.as_deref().unwrap_or("-")))?;
-    }
-    Ok(())
-}
-
-/// The question as a case, which has the defaults.
-fn case(explain: &Explain) -> Result<Case, Failure> {
-    let mut posture = serde_json::Map::new();
-    for fact in &explain.posture {
-        let Some((check, state)) = fact.split_once('=') else {
-            return Err(Failure::new(format!("--posture {fact} is not CHECK=STATE")).hint("for example disk.root=pass"));
-        };
-        posture.insert(check.to_owned(), Value::String(state.to_owned()));
-    }
-    let mut members = json!({
-        "name": "explain",
-        "user": explain.user,
-        "app": explain.app,
-        "groups": explain.groups,
-        "posture": posture,
-        "auth": { "acr": explain.acr },
-        "device": explain.device.as_deref().unwrap_or("unmanaged"),
-    });
-    if let (Some(ip), Some(members)) = (explain.ip, members.as_object_mut()) {
-        members.insert("ip".to_owned(), json!(ip));
-    }
-    serde_json::from_value(members).map_err(|error| Failure::new(error.to_string()))
-}
-
-fn shown(explanation: &Explanation) -> Value {
-    let rules = explanation
-        .rules
-        .iter()
-        .map(|rule| json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "monitor": rule.monitor }));
-    let missing = explanation
-        .missing
-        .iter()
-        .map(|missing| json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy }));
-    json!({
-        "decision": Expect::of(&explanation.decision.verdict).as_str(),
-        "problem": explanation.decision.problem().map(|problem| &**problem),
-        "policies": rules.collect::<Vec<_>>(),
-        "missing": missing.collect::<Vec<_>>(),
-    })
 }

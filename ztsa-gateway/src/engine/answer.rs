@@ -48,8 +48,9 @@ impl Engine {
         let app = self.named(name).map_err(unknown)?;
         let session = self.seen(session);
         // what is asked and answered is on record, as for any other question
-        let judged = self.judge(&session, &app, peer, self.inner.clock.now());
-        self.decided(Activity::Explain.into(), &session, &app, peer, self.inner.clock.now(), &judged);
+        let now = self.inner.clock.now();
+        let judged = self.judge(&session, &app, peer, now);
+        self.decided(Activity::Explain.into(), &session, &app, peer, now, &judged);
         match judged.problem() {
             Some(problem) if problem.code == HIDDEN => Err(Arc::clone(problem)),
             problem => {

@@ -55,13 +55,14 @@ impl Engine {
         let session = self.seen(session);
         let judged = self.judge(&session, &self.inner.nothing, peer, now);
         // an answer about the gateway comes before one about the app only when the app is there and open
-        let problem = unknown(judged.id);
+        let problem = unknown(judged.id.clone());
         self.inner.audit.record(Record {
             actor: Some(actor(&session)),
             peer: Some(peer),
             code: Some(problem.code.clone()),
             message: Some(format!("asked for {asked}, which is no app here")),
             decision: problem.decision.clone(),
+            input: Some(judged.input(&session, &self.inner.nothing, peer, now, &self.inner.audit)),
             ..Record::new(now, activity, Outcome::Failure)
         });
         problem

@@ -10,6 +10,7 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use super::Engine;
+use crate::audit::{Audit, By, Input};
 use crate::authn::Session;
 use crate::config::App;
 use crate::policy::{self, Decision, Explanation, OnChange, Request, Verdict};
@@ -22,16 +23,25 @@ use crate::store::DeviceState;
 pub(super) struct Judged {
     pub(super) id: String,
     pub(super) decision: Decision,
+    /// Who gave it.
+    by: By,
+    /// What it was made from.
+    facets: Arc<Facets>,
 }
 
 impl Judged {
-    fn new(mut decision: Decision) -> Self {
+    fn new(mut decision: Decision, by: By, facets: Facets) -> Self {
         let id = random_id();
         match &mut decision.verdict {
             Verdict::Allow => {}
             Verdict::Deny(problem) | Verdict::StepUp(problem) => Arc::make_mut(problem).decision = Some(id.clone()),
         }
-        Self { id, decision }
+        Self { id, decision, by, facets: Arc::new(facets) }
+    }
+
+    /// Writes down what the answer was made from.
+    pub(super) fn input(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime, audit: &Audit) -> Box<Input> {
+        Box::new(self.facets.request(session, app, peer, now).input(self.by, audit))
     }
 
     /// Gives the reason, unless the answer is yes.
@@ -42,11 +52,13 @@ impl Judged {
     /// Turns a yes into a no for a reason outside of policy.
     pub(super) fn refused(&self, problem: Problem) -> Self {
         let verdict = Verdict::Deny(Arc::new(Problem { decision: Some(self.id.clone()), ..problem }));
-        Self { id: self.id.clone(), decision: Decision { verdict, ..self.decision.clone() } }
+        let decision = Decision { verdict, ..self.decision.clone() };
+        Self { decision, by: By::Gateway, ..self.clone() }
     }
 }
 
 /// What a decision is made from, gathered at one moment.
+#[derive(Debug)]
 pub(super) struct Facets {
     device_state: DeviceState,
     facts: Facts,
@@ -62,13 +74,15 @@ impl Engine {
         let request = facets.request(session, app, peer, now);
         let policies = self.inner.policies.load();
         // what a person may not know of is answered alike whatever their risk
-        if !policies.is_visible(&request) {
-            return Judged::new(policies.decide(&request));
-        }
-        if let Some(refused) = self.standing(session).or_else(|| self.risk_of(&facets.scores)) {
-            return Judged::new(refused);
-        }
-        Judged::new(policies.decide(&request))
+        let outside = policies.is_visible(&request).then(|| self.outside(session, &facets.scores)).flatten();
+        let (by, decision) = outside.unwrap_or_else(|| (By::Policy, policies.decide(&request)));
+        Judged::new(decision, by, facets)
+    }
+
+    /// Refuses whatever policy says: what was revoked, who is blocked, and whose risk is above the thresholds.
+    fn outside(&self, session: &Session, scores: &Scores) -> Option<(By, Decision)> {
+        let standing = self.standing(session).map(|decision| (By::Standing, decision));
+        standing.or_else(|| Some((By::Risk, self.risk_of(scores)?)))
     }
 
     /// Finds the app that a destination means: its name, `NAME.ztsa` or one of its hosts.
@@ -94,7 +108,7 @@ impl Engine {
         let policies = self.inner.policies.load();
         let mut explanation = policies.explain(&request);
         if policies.is_visible(&request)
-            && let Some(decision) = self.standing(session).or_else(|| self.risk_of(&facets.scores))
+            && let Some((_, decision)) = self.outside(session, &facets.scores)
         {
             explanation = Explanation { decision, rules: Vec::new(), missing: Vec::new() };
         }

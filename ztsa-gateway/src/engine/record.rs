@@ -54,6 +54,7 @@ impl Engine {
             policies: judged.decision.policies.clone(),
             shadow: judged.decision.shadow.clone(),
             decision: Some(judged.id.clone()),
+            input: Some(judged.input(session, app, peer, now, &self.inner.audit)),
             ..Record::new(now, ask.activity, outcome)
         });
     }

@@ -3,6 +3,7 @@
 mod evaluation;
 mod opening;
 mod orders;
+mod replay;
 pub(crate) mod world;
 
 pub(crate) use world::World;

@@ -73,16 +73,16 @@ pub struct Case {
     pub at: u64,
 }
 
-/// Names an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Names an answer; a greater one gives more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
-    /// The app may be opened.
-    Allow,
-    /// It may not.
+    /// The app may not be opened.
     Deny,
     /// It may, after a stronger or fresher sign-in.
     StepUp,
+    /// It may.
+    Allow,
 }
 
 /// Says how the person of a case signed in.

@@ -1,5 +1,6 @@
 //! The score as a pure function of signals and time.
 
+use ztsa_proto::name::UserId;
 use ztsa_proto::session::{RiskInfo, SignalInfo};
 use ztsa_proto::time::UnixTime;
 
@@ -47,6 +48,22 @@ pub fn score<'a>(signals: impl IntoIterator<Item = &'a NewSignal>, now: UnixTime
 }
 
 impl Scores {
+    /// Puts together scores that were once; of the signals behind them only the kinds are known.
+    pub fn recalled([user, device, session]: [u8; 3], kinds: &[String], about: &UserId, at: UnixTime) -> Self {
+        let signal = |kind: &String| NewSignal {
+            subject: Subject::User(about.clone()),
+            kind: kind.clone(),
+            score: 0,
+            reason: String::new(),
+            source: String::new(),
+            at,
+            expires_at: None,
+            half_life: None,
+        };
+        let signals = kinds.iter().map(|kind| Counted { signal: signal(kind), points: 0 }).collect();
+        Self { user, device, session, signals }
+    }
+
     /// Gives the reasons behind one of the scores, the heaviest first; `code` is `risk.user`, `risk.device` or `risk.session`.
     pub fn reasons(&self, code: &str) -> Vec<&str> {
         let about = |counted: &&Counted| code.strip_prefix("risk.") == Some(counted.signal.subject.kind());

@@ -11,7 +11,7 @@ use crate::engine::Changed;
 use crate::lease::{Access, Lease, Selector};
 use crate::store::Subject;
 
-fn about(session: &Session) -> Subject {
+pub(super) fn about(session: &Session) -> Subject {
     Subject::User(session.identity.user.clone())
 }
 
@@ -23,7 +23,7 @@ fn state(lease: &Lease) -> String {
     }
 }
 
-fn report(world: &World, checks: &[(&str, State)]) -> Accepted {
+pub(super) fn report(world: &World, checks: &[(&str, State)]) -> Accepted {
     let at = world.engine.now();
     let checks = checks.iter().map(|(id, state)| Check {
         id: (*id).to_owned(),

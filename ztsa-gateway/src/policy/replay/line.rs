@@ -1,0 +1,223 @@
+//! The lines of an audit log, as far as replay reads them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use ztsa_proto::name::{AppName, DeviceId};
+use ztsa_proto::time::UnixTime;
+
+use crate::audit::{By, Input, VERSION};
+use crate::authn::Identity;
+use crate::policy::case::Expect;
+use crate::policy::{DeviceSheet, Recalled};
+use crate::posture::Catalogue;
+
+/// Reads lines, and remembers what later ones refer to.
+#[derive(Debug, Default)]
+pub struct Log {
+    people: HashMap<String, Arc<Identity>>,
+    devices: HashMap<String, DeviceSheet>,
+}
+
+/// Says what a line is.
+#[derive(Debug)]
+pub enum Line {
+    /// A decision on a tunnel, a grant or a ticket.
+    Decision(Box<Past>),
+    /// A question that opened nothing: `ztsa why`.
+    Question(Box<Past>),
+    /// A decision that cannot be made again.
+    Lost(Lost),
+    /// Another event of a gateway.
+    Other,
+    /// Nothing that a gateway of ztsa wrote.
+    Foreign,
+}
+
+/// Says why a decision cannot be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lost {
+    /// The line does not say what it was decided from: an older version wrote it.
+    NoInput,
+    /// A newer version wrote it.
+    Newer,
+    /// What it refers to is not in these files, or not before it.
+    NoSheet,
+    /// It was about no app of the gateway.
+    NoApp,
+    /// The app is not in the configuration any more.
+    AppGone,
+}
+
+impl Lost {
+    /// Gives the reason in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoInput => "an older version wrote them, without what they were decided from",
+            Self::Newer => "a newer version wrote them",
+            Self::NoSheet => "the claims or facts they were decided from are not before them in these files",
+            Self::NoApp => "they were about no app",
+            Self::AppGone => "their app is not in the configuration",
+        }
+    }
+
+    /// Gives the word for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoInput => "no_input",
+            Self::Newer => "newer",
+            Self::NoSheet => "no_sheet",
+            Self::NoApp => "no_app",
+            Self::AppGone => "app_gone",
+        }
+    }
+}
+
+/// Holds a decision of the past with what it was made from.
+#[derive(Debug)]
+pub struct Past {
+    /// Its id.
+    pub id: String,
+    /// What was asked for: `Connect`, `Grant`, `Ticket` or `Explain`.
+    pub activity: String,
+    /// The app.
+    pub app: AppName,
+    /// The answer.
+    pub answer: Expect,
+    /// The code of the refusal.
+    pub code: Option<String>,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// Who gave the answer.
+    pub by: By,
+    /// What it was made from.
+    pub recalled: Recalled,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    class_uid: u32,
+    time: u64,
+    #[serde(default)]
+    activity_name: String,
+    #[serde(default)]
+    status_id: u32,
+    status_code: Option<String>,
+    metadata: Metadata,
+    device: Option<Uid>,
+    src_endpoint: Option<Source>,
+    dst_endpoint: Option<Destination>,
+    #[serde(default)]
+    unmapped: Unmapped,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    product: Product,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Uid {
+    uid: DeviceId,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    ip: IpAddr,
+}
+
+#[derive(Deserialize)]
+struct Destination {
+    name: AppName,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Unmapped {
+    decision: Option<String>,
+    policies: Vec<String>,
+    input: Option<Value>,
+    digest: Option<String>,
+    person: Option<Identity>,
+    device: Option<DeviceSheet>,
+}
+
+const DECISION: u32 = 3003;
+const DEVICE: u32 = 5002;
+const PERSON: u32 = 5003;
+
+impl Log {
+    /// Reads the next line.
+    pub fn read(&mut self, line: &[u8], catalogue: &Catalogue) -> Line {
+        let Ok(event) = serde_json::from_slice::<Event>(line) else { return Line::Foreign };
+        if event.metadata.product.name != "ztsa-gateway" {
+            return Line::Foreign;
+        }
+        match event.class_uid {
+            DECISION if event.unmapped.decision.is_some() => self.decision(event, catalogue),
+            DEVICE | PERSON => {
+                self.keep(event.unmapped);
+                Line::Other
+            }
+            _ => Line::Other,
+        }
+    }
+
+    fn keep(&mut self, sheet: Unmapped) {
+        let Some(digest) = sheet.digest else { return };
+        if let Some(person) = sheet.person {
+            self.people.insert(digest, Arc::new(person));
+        } else if let Some(device) = sheet.device {
+            self.devices.insert(digest, device);
+        }
+    }
+
+    fn decision(&self, event: Event, catalogue: &Catalogue) -> Line {
+        let is_question = event.activity_name == "Explain";
+        let past = match self.past(event, catalogue) {
+            Ok(past) => Box::new(past),
+            Err(lost) => return Line::Lost(lost),
+        };
+        if is_question { Line::Question(past) } else { Line::Decision(past) }
+    }
+
+    fn past(&self, event: Event, catalogue: &Catalogue) -> Result<Past, Lost> {
+        let Unmapped { decision, policies, input, .. } = event.unmapped;
+        let app = event.dst_endpoint.ok_or(Lost::NoApp)?.name;
+        let input = input.ok_or(Lost::NoInput)?;
+        if input.get("v").and_then(Value::as_u64) != Some(VERSION.into()) {
+            return Err(Lost::Newer);
+        }
+        let input: Input = serde_json::from_value(input).map_err(|_| Lost::Newer)?;
+        let identity = self.people.get(&input.person).ok_or(Lost::NoSheet)?;
+        let sheet = match &input.facts {
+            Some(digest) => Some(self.devices.get(digest).ok_or(Lost::NoSheet)?),
+            None => None,
+        };
+        let device = event.device.ok_or(Lost::NoInput)?.uid;
+        let peer = event.src_endpoint.ok_or(Lost::NoInput)?.ip;
+        let now = UnixTime(event.time / 1000);
+        Ok(Past {
+            id: decision.unwrap_or_default(),
+            activity: event.activity_name,
+            app,
+            answer: match event.status_code.as_deref() {
+                None if event.status_id == 1 => Expect::Allow,
+                Some("auth.step_up") => Expect::StepUp,
+                _ => Expect::Deny,
+            },
+            code: event.status_code,
+            policies,
+            by: input.by,
+            recalled: Recalled::new(&input, Arc::clone(identity), device, sheet, (peer, now), catalogue),
+        })
+    }
+}
