@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use ztsa_gateway::dev::{Dev, Options};
+use ztsa_gateway::lease::Selector;
 
 use crate::house::{Folder, House};
 use crate::local::{http_connect, socks5};
@@ -41,14 +42,48 @@ async fn a_development_gateway_does_not_leave_this_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_under_the_audit_log_is_counted_and_stops_nobody_at_work() {
+async fn a_full_disk_under_the_audit_log_stops_nobody_at_work_and_is_told() {
     let house = House::with(&[], "[audit]\nfile = \"/dev/full\"\n").await;
     let client = house.sign_in("alice").await;
     let mut stream = soon("a stream", client.connect("echo")).await.unwrap();
     echo(&mut stream, "goes on").await;
-    until("the count of lost lines", || (house.engine().audit_lost() > 0).then_some(())).await;
+    until("the disk's refusal", || house.engine().audit().state().outage).await;
     let status = house.admin(json!({"op": "status"})).await;
-    assert!(status["audit"]["lost"].as_u64().unwrap() > 0, "{status:?}");
+    assert!(status["audit"]["outage"].as_str().unwrap().contains("No space left on device"), "{status:?}");
+    assert_eq!(status["audit"]["lost"], 0, "what waits is not lost: {status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_must_write_everything_admits_nobody_new_while_it_cannot() {
+    let folder = Folder::new();
+    let file = folder.join("audit.ndjson");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let config = format!("[audit]\nfile = {file:?}\nqueue = 64\nwhen_full = \"refuse\"\n");
+    let house = House::with(&[], &config).await;
+    let client = house.sign_in("alice").await;
+    let mut stream = soon("a stream", client.connect("echo")).await.unwrap();
+    // each question is a line
+    until("a full queue", || {
+        house.engine().revoke(&Selector::App("nothing".parse().unwrap()), "only to be written");
+        house.engine().audit().refuses().then_some(())
+    })
+    .await;
+    let error = soon("the refusal", client.connect("echo")).await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!(problem.code, "gateway.unavailable");
+    assert!(problem.to_string().contains("cannot write its audit log"), "{problem}");
+    echo(&mut stream, "what is open goes on").await;
+    let health = house.web().get(format!("{}/healthz", house.dev.url())).send().await.unwrap();
+    assert_eq!(health.status(), 503);
+    assert_eq!(house.engine().audit().lost(), 0);
+    std::fs::remove_file(&file).unwrap();
+    until("room again", || (!house.engine().audit().refuses()).then_some(())).await;
+    let mut again = soon("a stream", client.connect("echo")).await.unwrap();
+    echo(&mut again, "open again").await;
+    house.engine().audit().flush().await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("requests were refused while no more events could wait"), "{text}");
+    assert_eq!(house.engine().audit().lost(), 0, "nothing was lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

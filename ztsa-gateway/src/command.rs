@@ -1,5 +1,6 @@
 //! What `ztsa-gateway` understands: the clap tree, and one file per command.
 
+mod audit;
 mod check;
 #[cfg(feature = "dev")]
 mod dev;
@@ -57,6 +58,8 @@ enum Command {
     Risk(risk::Args),
     /// Show devices, and approve or block them.
     Devices(devices::Args),
+    /// Check the audit log, and show the key that signs it.
+    Audit(audit::Args),
     /// Show how a running gateway is.
     Status(socket::Args),
 }
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Sessions(args) => sessions::run(args),
         Command::Risk(args) => risk::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Status(args) => status::run(&args),
     };
     match done {

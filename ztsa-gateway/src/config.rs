@@ -1,5 +1,6 @@
 //! Reads `gateway.toml`: what is in it, what each key defaults to, and what is wrong with it.
 
+mod audit;
 pub mod duration;
 mod error;
 mod file;
@@ -8,6 +9,7 @@ mod posture;
 mod reload;
 mod rule;
 pub mod signals;
+mod size;
 mod workload;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +21,7 @@ use url::Url;
 use ztsa_proto::app::Kind;
 use ztsa_proto::name::{AppName, HostName};
 
+pub use audit::{Audit, Checkpoints, Otlp, Rotate, WhenFull};
 pub use error::ConfigError;
 pub use issuer::{Issuer, Tokens};
 pub use posture::Posture;
@@ -49,8 +52,8 @@ pub struct Config {
     pub risk: Risk,
     /// Whose signals are listened to, and who is told ours.
     pub signals: signals::Signals,
-    /// Where the audit log goes.
-    pub audit: AuditFile,
+    /// Where the audit log goes, and how it is kept.
+    pub audit: Audit,
     /// The administrator's socket.
     pub admin: Admin,
     /// The metrics listener, when one is wanted.
@@ -129,16 +132,6 @@ pub struct Thresholds {
     /// # Defaults
     /// 85.
     pub terminate: u8,
-}
-
-/// Names the audit log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditFile {
-    /// The file that OCSF events are appended to, one a line.
-    ///
-    /// # Defaults
-    /// `audit.ndjson`, beside the configuration file.
-    pub file: PathBuf,
 }
 
 /// Names the administrator's socket.

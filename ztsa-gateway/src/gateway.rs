@@ -91,7 +91,7 @@ impl Gateway {
         let scrapes = scrapes.map_err(|error| GatewayError::Listen(named("[metrics] listen", &error)))?;
         let config = Arc::new(config);
         let store = Store::open(&config.store)?;
-        let audit = Audit::open(&config.audit)?;
+        let audit = Audit::open(&config.audit, &store)?;
         let authn = Arc::new(Authn::new(&config, &store)?);
         let engine = Engine::new(Parts {
             config: Arc::clone(&config),
@@ -103,6 +103,7 @@ impl Gateway {
         let signals = Signals::new(&config, &engine)?;
         let scope = Scope::new();
         signals.start(&scope.spawner());
+        audit.start(&scope.spawner());
         let strangers = Strangers::new(config.limits);
         let reload = Reload {
             engine: engine.clone(),

@@ -42,7 +42,7 @@ impl Counts {
             tunnels: number(engine.leases().len()),
             sessions: number(engine.list_sessions().len()),
             policies: number(engine.policy_count()),
-            audit_lost: engine.audit_lost(),
+            audit_lost: engine.audit().lost(),
             store_up: engine.store().healthy(),
             strangers: strangers.tally(),
         }

@@ -97,6 +97,7 @@ fn order(engine: &Engine, reload: &Reload, request: Request) -> Answer {
         },
         Request::PolicyExplain { user, app } => explain(engine, &user, &app),
         Request::Status {} => Ok(view::status(engine)),
+        Request::AuditKey {} => Ok(view::members([("key", json!(engine.audit().public_key()))])),
     }
 }
 

@@ -116,4 +116,7 @@ pub enum Request {
     /// Tells how the gateway is.
     #[serde(rename = "status")]
     Status {},
+    /// Gives the public key that checks the audit log's checkpoints, as a JWK.
+    #[serde(rename = "audit.key")]
+    AuditKey {},
 }

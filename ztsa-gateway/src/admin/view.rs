@@ -142,6 +142,26 @@ pub(super) fn status(engine: &Engine) -> Map<String, Value> {
         ("sessions", json!(engine.list_sessions().len())),
         ("policies", json!(engine.policy_count())),
         ("store", json!({ "outage": engine.store().outage() })),
-        ("audit", json!({ "lost": engine.audit_lost() })),
+        ("audit", audit(engine)),
     ])
+}
+
+fn audit(engine: &Engine) -> Value {
+    let state = engine.audit().state();
+    let collector = state.export.map(|export| {
+        json!({
+            "waiting": export.waiting,
+            "failures": export.failures,
+            "rejected": export.rejected,
+            "not_sent": export.not_sent,
+            "outage": export.outage,
+        })
+    });
+    json!({
+        "lost": state.lost,
+        "waiting": state.waiting,
+        "sequence": state.sequence,
+        "outage": state.outage,
+        "collector": collector,
+    })
 }

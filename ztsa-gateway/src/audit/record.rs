@@ -23,6 +23,10 @@ pub struct Record {
     pub peer: Option<IpAddr>,
     /// The app and its port.
     pub app: Option<(AppName, u16)>,
+    /// The address that was dialled for it.
+    pub dialled: Option<IpAddr>,
+    /// What an administrator, a signal or the gateway itself changed.
+    pub entity: Option<Entity>,
     /// The tunnel.
     pub tunnel: Option<TunnelId>,
     /// The stable reason code: a problem's `code`, or how a tunnel ended.
@@ -73,24 +77,47 @@ pub enum Activity {
     Ticket,
     /// Somebody asked why an app answers as it does.
     Explain,
+    /// A tunnel reached its app.
+    Open,
     /// A live tunnel was suspended.
     Suspend,
     /// A suspended tunnel was restored.
     Restore,
     /// A tunnel ended.
     End,
+    /// A tunnel did not reach its app.
+    Fail,
     /// An administrator, or the gateway itself, revoked something.
     Revoke,
     /// A risk signal was set or cleared.
     Risk,
-    /// A device was approved, blocked or released.
-    Device,
+    /// A device was approved.
+    Approve,
+    /// A device was blocked.
+    Block,
+    /// A device is neither approved nor blocked any more.
+    Release,
+    /// A device was forgotten.
+    Remove,
     /// The policies were loaded or refused.
     Policy,
     /// Another system told something about a person, a device or a session.
     Signal,
     /// The configuration was read again, or refused.
     Configuration,
+}
+
+/// Names what was changed, for the events about what the gateway manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entity {
+    /// A person, on all devices.
+    User(UserId),
+    /// A device.
+    Device(DeviceId),
+    /// A session.
+    Session(SessionId),
+    /// Anything else, by its sort and its name.
+    Named(&'static str, String),
 }
 
 /// Says how it came out.
@@ -113,6 +140,35 @@ pub struct Traffic {
     pub duration: Duration,
 }
 
+impl Activity {
+    /// The word that the log has for it (`metadata.event_code`).
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::Renew => "renew",
+            Self::SignOut => "sign-out",
+            Self::Connect => "connect",
+            Self::Grant => "grant",
+            Self::Ticket => "ticket",
+            Self::Explain => "explain",
+            Self::Open => "open",
+            Self::Suspend => "suspend",
+            Self::Restore => "restore",
+            Self::End => "end",
+            Self::Fail => "fail",
+            Self::Revoke => "revoke",
+            Self::Risk => "risk",
+            Self::Approve => "device-approve",
+            Self::Block => "device-block",
+            Self::Release => "device-release",
+            Self::Remove => "device-remove",
+            Self::Policy => "policy",
+            Self::Signal => "signal",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
 impl Record {
     /// Begins a record; the caller fills in what is known.
     pub fn new(at: UnixTime, activity: Activity, outcome: Outcome) -> Record {
@@ -123,6 +179,8 @@ impl Record {
             actor: None,
             peer: None,
             app: None,
+            dialled: None,
+            entity: None,
             tunnel: None,
             code: None,
             message: None,

@@ -1,87 +1,74 @@
-//! The one thread that appends to the audit log.
+//! The one thread that appends to the audit log: it numbers, seals and signs, and keeps what the disk does not take.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+use ztsa_proto::jws::SoftwareKey;
 
-use super::{Record, event};
+use super::chain::Head;
+use super::log::{Log, Opened};
+use super::own::{self, Own};
+use super::queue::{Queue, Work};
+use super::{Record, checkpoint, event, rotation};
+use crate::config;
 
-/// The events that may wait for the disk.
-const QUEUE: usize = 16_384;
-/// The bytes gathered before they are written, when more events wait.
-const BATCH: usize = 256 * 1024;
-/// How often it is looked whether somebody moved the file away.
-const LOOK: Duration = Duration::from_secs(1);
+/// The pause after a failed write.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often the thread looks at the time when nothing happens.
+const IDLE: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
+/// Beyond this many sheets of one file, those that come again are written again.
+const SHEETS: usize = 100_000;
+
+/// Feeds the thread, and ends it when it is dropped: what waits is written first.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    queue: Option<SyncSender<Message>>,
-    lost: Arc<AtomicU64>,
+    pub(super) queue: Arc<Queue>,
+    /// The number of the last line that is in the file.
+    pub(super) written: watch::Receiver<Head>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-enum Message {
-    Record(Box<Record>),
-    Flush(oneshot::Sender<()>),
-}
-
 impl Writer {
-    pub(super) fn open(path: &Path) -> std::io::Result<Writer> {
-        let log = Log::open(path)?;
-        let (queue, messages) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
-        let thread =
-            std::thread::Builder::new().name("ztsa-audit".to_owned()).spawn(move || run(log, &messages, &counted))?;
-        Ok(Writer { shared: Arc::new(Shared { queue: Some(queue), lost, thread: Mutex::new(Some(thread)) }) })
-    }
-
-    pub(super) fn send(&self, record: Record) {
-        let sent =
-            self.shared.queue.as_ref().is_some_and(|queue| queue.try_send(Message::Record(Box::new(record))).is_ok());
-        if !sent && self.shared.lost.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!("the audit queue is full: events are lost (said once; the count is in the status)");
+    pub(super) fn open(config: &config::Audit, key: SoftwareKey) -> std::io::Result<Writer> {
+        let Opened { log, head, wrong } = Log::open(&config.file)?;
+        let queue = Arc::new(Queue::new(config.queue, config.when_full));
+        for wrong in wrong {
+            tracing::warn!(path = %config.file.display(), ?wrong, "the audit log was not as it was left");
+            queue.tell(wrong);
         }
-    }
-
-    pub(super) fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
-    }
-
-    pub(super) async fn flush(&self) {
-        let Some(queue) = self.shared.queue.clone() else { return };
-        let (tell, told) = oneshot::channel();
-        let mut message = Message::Flush(tell);
-        // the queue may be full for a moment; the thread is emptying it
-        while let Err(error) = queue.try_send(message) {
-            match error {
-                std::sync::mpsc::TrySendError::Full(back) => message = back,
-                std::sync::mpsc::TrySendError::Disconnected(_) => return,
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        drop(queue);
-        drop(told.await);
+        let (tell, written) = watch::channel(head.clone());
+        let thread = Thread {
+            queue: Arc::clone(&queue),
+            log,
+            head,
+            key,
+            checkpoints: config.checkpoint,
+            rotate: config.rotate,
+            written: tell,
+            unsigned: 0,
+            signed: Instant::now(),
+            sheets: HashSet::new(),
+            records: Vec::new(),
+            own: Vec::new(),
+        };
+        let thread = std::thread::Builder::new().name("ztsa-audit".to_owned()).spawn(move || thread.run())?;
+        Ok(Writer { queue, written, thread: Mutex::new(Some(thread)) })
     }
 }
 
-impl Drop for Shared {
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("written", &self.written.borrow().sequence).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             drop(thread.join());
@@ -89,165 +76,179 @@ impl Drop for Shared {
     }
 }
 
-/// Beyond this many sheets of one file, those that come again are written again.
-const SHEETS: usize = 100_000;
-
-fn run(mut log: Log, messages: &Receiver<Message>, lost: &AtomicU64) {
-    let mut buffer = Vec::with_capacity(BATCH);
-    let mut flushes = Vec::new();
-    while let Ok(first) = messages.recv() {
-        let mut events = 0;
-        // before a line is made: what it refers to stands in the same file
-        let renewed = log.renew();
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Record(record) => {
-                    for sheet in log.unwritten(&record) {
-                        if serde_json::to_writer(&mut buffer, &sheet).is_ok() {
-                            buffer.push(b'\n');
-                        }
-                    }
-                    if serde_json::to_writer(&mut buffer, &event::json(&record)).is_ok() {
-                        events += 1;
-                        buffer.push(b'\n');
-                    }
-                }
-                Message::Flush(tell) => flushes.push(tell),
-            }
-            next = if buffer.len() < BATCH { messages.try_recv().ok() } else { None };
-        }
-        log.append(&buffer, events, lost, renewed);
-        buffer.clear();
-        for tell in flushes.drain(..) {
-            // whoever asked may have gone
-            let _ = tell.send(());
-        }
-    }
-}
-
-struct Log {
-    path: PathBuf,
-    file: File,
-    /// A line may have been cut: the next one starts on a line of its own.
-    torn: bool,
-    failing: bool,
-    /// The digests of the sheets that this file has.
+struct Thread {
+    queue: Arc<Queue>,
+    log: Log,
+    head: Head,
+    key: SoftwareKey,
+    checkpoints: config::Checkpoints,
+    rotate: Option<config::Rotate>,
+    written: watch::Sender<Head>,
+    /// Lines since the last checkpoint.
+    unsigned: u64,
+    /// When the last one was, or the first line after it.
+    signed: Instant,
+    /// The digests of the sheets that the file has.
     sheets: HashSet<String>,
-    /// When the name of the file was last compared with what is open.
-    looked: Instant,
+    /// What was taken from the queue and is not written yet.
+    records: Vec<Record>,
+    own: Vec<Own>,
 }
 
-impl Log {
-    fn open(path: &Path) -> std::io::Result<Log> {
-        let file = append_to(path)?;
-        let torn = ends_torn(path);
-        let sheets = HashSet::new();
-        Ok(Log { path: path.to_owned(), torn, file, failing: false, sheets, looked: Instant::now() })
+/// Lines that are sealed.
+struct Batch {
+    lines: Vec<u8>,
+    head: Head,
+    count: u64,
+    signs: bool,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let pending = self.records.len() + self.own.len();
+            let work = self.queue.next(self.patience(), pending == 0);
+            let Work { records, own, asking, closing } = work;
+            self.records.extend(records);
+            self.own.extend(own);
+            let idle = closing && self.records.is_empty() && self.own.is_empty();
+            let written = self.write(idle);
+            for tell in asking {
+                // whoever asked may have gone
+                let _ = tell.send(());
+            }
+            if closing && !written {
+                let lost = self.queue.lose(self.records.len());
+                tracing::error!(lost, "the audit log closes with events that could not be written");
+                return;
+            }
+            if idle {
+                return;
+            }
+        }
     }
 
-    /// Makes the events of what a record refers to and this file does not have yet.
-    fn unwritten(&mut self, record: &Record) -> Vec<serde_json::Value> {
-        let Some(input) = &record.input else { return Vec::new() };
-        if self.sheets.len() >= SHEETS {
-            self.sheets.clear();
+    /// How long nothing need be done.
+    fn patience(&self) -> Duration {
+        if !self.records.is_empty() || !self.own.is_empty() {
+            return RETRY;
         }
-        let new = input.sheets.iter().filter(|sheet| self.sheets.insert(sheet.digest.clone()));
-        new.map(|sheet| event::sheet(sheet, record)).collect()
+        let mut patience = IDLE;
+        if self.unsigned > 0 {
+            patience = patience.min(self.checkpoints.every.saturating_sub(self.signed.elapsed()));
+        }
+        let age = self.rotate.and_then(|rotate| rotate.age).zip(self.log.began());
+        if let Some((age, began)) = age {
+            patience = patience.min(age.saturating_sub(Duration::from_millis(now().saturating_sub(began))));
+        }
+        patience.max(Duration::from_millis(1))
     }
 
-    fn append(&mut self, lines: &[u8], events: u64, lost: &AtomicU64, renewed: std::io::Result<()>) {
-        if lines.is_empty() {
-            return;
-        }
-        match renewed.and_then(|()| self.try_append(lines)) {
+    /// Writes what was taken; says whether nothing is left.
+    fn write(&mut self, closing: bool) -> bool {
+        match self.try_write(closing) {
             Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(lost = lost.load(Ordering::Relaxed), "the audit log can be written again");
+                self.records.clear();
+                self.own.clear();
+                if self.queue.outage(None) {
+                    tracing::info!("the audit log can be written again");
                 }
+                self.turn();
+                true
             }
             Err(cause) => {
-                self.torn = true;
+                // what stands in the file is not known to be what was sealed
                 self.sheets.clear();
-                lost.fetch_add(events, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(path = %self.path.display(), %cause, "the audit log cannot be written: events are lost until it can");
+                let path = self.log.path.display().to_string();
+                if self.queue.outage(Some(format!("{path}: {cause}"))) {
+                    tracing::warn!(path, %cause, "the audit log cannot be written: events wait until it can");
                 }
+                false
             }
         }
     }
 
-    /// Goes on in a new file when somebody moved the old one away.
-    fn renew(&mut self) -> std::io::Result<()> {
-        // not for every tunnel that ends: a rotated file is noticed within a second
-        let due = self.looked.elapsed() >= LOOK || self.failing;
-        if due && self.moved() {
-            self.file = append_to(&self.path)?;
-            self.torn = false;
+    fn try_write(&mut self, closing: bool) -> std::io::Result<()> {
+        // before a line is made: what it refers to stands in the same file
+        if self.log.renew()? {
             self.sheets.clear();
         }
-        if due {
-            self.looked = Instant::now();
-        }
+        let Some(batch) = self.batch(closing) else { return Ok(()) };
+        self.log.append(&batch.lines, &batch.head, now())?;
+        self.head = batch.head;
+        self.unsigned = if batch.signs {
+            self.log.sync();
+            0
+        } else {
+            self.unsigned.saturating_add(batch.count)
+        };
+        self.written.send_replace(self.head.clone());
         Ok(())
     }
 
-    fn try_append(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.torn = false;
+    /// Seals what is to be written; a checkpoint goes along when one is due, and when the log closes.
+    fn batch(&mut self, closing: bool) -> Option<Batch> {
+        let (mut lines, mut head, now) = (Vec::new(), self.head.clone(), now());
+        if self.sheets.len() >= SHEETS {
+            self.sheets.clear();
         }
-        self.file.write_all(lines)
+        for record in &self.records {
+            for sheet in record.input.iter().flat_map(|input| &input.sheets) {
+                if self.sheets.insert(sheet.digest.clone()) {
+                    head.seal(event::sheet(sheet, record), now, &mut lines);
+                }
+            }
+            head.seal(event::members(record), now, &mut lines);
+        }
+        for own in &self.own {
+            head.seal(own.members(now), now, &mut lines);
+        }
+        let count = head.sequence.saturating_sub(self.head.sequence);
+        if self.unsigned == 0 && count > 0 {
+            self.signed = Instant::now();
+        }
+        let unsigned = self.unsigned.saturating_add(count);
+        let due = unsigned >= self.checkpoints.events || self.signed.elapsed() >= self.checkpoints.every;
+        let turn = self.rotate.is_some_and(|rotate| rotation::is_due(&rotate, &self.log, lines.len(), now));
+        let signs = unsigned > 0 && (due || closing || turn) && self.sign(&mut head, now, &mut lines);
+        (!lines.is_empty()).then_some(Batch { lines, head, count, signs })
     }
 
-    /// Says whether somebody moved the file away, as log rotation does.
-    fn moved(&self) -> bool {
-        match (self.file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(open), Ok(named)) => open.ino() != named.ino() || open.dev() != named.dev(),
-            (_, Err(_)) => true,
-            (Err(_), Ok(_)) => false,
+    /// Adds a checkpoint; says whether it could be signed.
+    fn sign(&self, head: &mut Head, now: u64, lines: &mut Vec<u8>) -> bool {
+        match checkpoint::sign(&self.key, head, now / 1000) {
+            Ok(signed) => {
+                head.seal(own::checkpoint(&signed, now), now, lines);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the audit log cannot be signed");
+                false
+            }
+        }
+    }
+
+    /// Goes on in a new file when that is due and the old one ends with a checkpoint.
+    fn turn(&mut self) {
+        let Some(rotate) = self.rotate.filter(|rotate| rotation::is_due(rotate, &self.log, 0, now())) else { return };
+        if self.unsigned > 0 {
+            return;
+        }
+        match rotation::rotate(&rotate, &mut self.log, &self.head, now()) {
+            Ok(name) => {
+                self.sheets.clear();
+                tracing::info!(file = %name.display(), "the audit log goes on in a new file");
+            }
+            Err(cause) => {
+                // looked at again with the next events
+                tracing::warn!(path = %self.log.path.display(), %cause, "the audit log cannot begin a new file");
+            }
         }
     }
 }
 
-fn append_to(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// Says whether the last line of a log that is there already was cut, as by a crash or a full disk.
-fn ends_torn(path: &Path) -> bool {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let Ok(mut file) = File::open(path) else { return false };
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1)).is_ok() && file.read_exact(&mut last).is_ok() && last != *b"\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rotated_log_goes_on_in_a_new_file_within_a_second() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = std::env::temp_dir().join(format!("ztsa-rotate-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let (path, old) = (dir.join("audit.ndjson"), dir.join("audit.ndjson.1"));
-        let lost = AtomicU64::new(0);
-        let mut log = Log::open(&path).unwrap();
-        let append = |log: &mut Log, line: &[u8]| {
-            let renewed = log.renew();
-            log.append(line, 1, &lost, renewed);
-        };
-        append(&mut log, b"before\n");
-        std::fs::rename(&path, &old).unwrap();
-        append(&mut log, b"meanwhile\n");
-        assert!(!path.exists(), "the name is not asked for at every line");
-        log.looked -= LOOK;
-        append(&mut log, b"after\n");
-        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-        assert_eq!((read(&old).as_str(), read(&path).as_str()), ("before\nmeanwhile\n", "after\n"));
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(lost.into_inner(), 0);
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
+/// Milliseconds since 1970, by this machine's clock.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

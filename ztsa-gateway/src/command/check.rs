@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, json};
+use ztsa_gateway::audit;
 use ztsa_gateway::certificate;
 use ztsa_gateway::config::Config;
 use ztsa_gateway::policy::Policies;
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     signals::check(&config.signals).map_err(|error| {
         Failure::new(error.to_string()).hint("the file must be there and readable by the user that runs the gateway")
     })?;
+    audit::check(&config.audit).map_err(|error| Failure::new(error.to_string()))?;
     let policies = Policies::load(&config.policy.dir, &config.apps, &Arc::new(Catalogue::of(&config.posture)))
         .map_err(super::policy::failure)?;
     super::policy::warn(&policies);

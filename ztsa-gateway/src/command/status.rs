@@ -14,7 +14,14 @@ pub(crate) fn run(args: &socket::Args) -> Result<(), Failure> {
         line(&format!("policies  {}", text(answer, "policies")))?;
         let outage = answer.get("store").map(|store| text(store, "outage")).filter(|outage| outage != "-");
         line(&format!("store     {}", outage.as_deref().unwrap_or("ok")))?;
-        let lost = answer.get("audit").map_or_else(|| "0".to_owned(), |audit| text(audit, "lost"));
-        line(&format!("audit     {lost} events lost"))
+        let audit = answer.get("audit").cloned().unwrap_or_default();
+        let (lost, waiting) = (text(&audit, "lost"), text(&audit, "waiting"));
+        let outage = Some(text(&audit, "outage")).filter(|outage| outage != "-");
+        let outage = outage.map(|outage| format!(": {outage}")).unwrap_or_default();
+        line(&format!("audit     {lost} events lost, {waiting} waiting{outage}"))?;
+        let Some(collector) = audit.get("collector").filter(|collector| collector.is_object()) else { return Ok(()) };
+        let outage = Some(text(collector, "outage")).filter(|outage| outage != "-");
+        let outage = outage.map(|outage| format!(": {outage}")).unwrap_or_default();
+        line(&format!("collector {} events waiting{outage}", text(collector, "waiting")))
     })
 }

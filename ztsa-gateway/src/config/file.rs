@@ -35,7 +35,8 @@ pub(super) struct File {
     pub(super) risk: Risk,
     #[serde(default)]
     pub(super) signals: Signals,
-    pub(super) audit: Option<Audit>,
+    #[serde(default)]
+    pub(super) audit: super::audit::Raw,
     pub(super) admin: Option<Admin>,
     pub(super) metrics: Option<Metrics>,
     #[serde(default)]
@@ -146,12 +147,6 @@ pub(super) struct Thresholds {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Audit {
-    pub(super) file: PathBuf,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Admin {
     pub(super) socket: PathBuf,
 }
@@ -219,9 +214,7 @@ impl File {
                 *store.url.get_mut() = format!("sqlite:{}", base.join(at).display());
             }
         }
-        if let Some(audit) = &mut file.audit {
-            resolve(&mut audit.file);
-        }
+        file.audit.paths().for_each(resolve);
         if let Some(admin) = &mut file.admin {
             resolve(&mut admin.socket);
         }
@@ -262,7 +255,7 @@ impl File {
         replace(&mut self.risk.thresholds.suspend, extra.risk.thresholds.suspend);
         replace(&mut self.risk.thresholds.terminate, extra.risk.thresholds.terminate);
         self.signals.merge(extra.signals);
-        replace(&mut self.audit, extra.audit);
+        self.audit.merge(extra.audit);
         replace(&mut self.admin, extra.admin);
         replace(&mut self.metrics, extra.metrics);
         self.posture.merge(extra.posture);

@@ -38,7 +38,7 @@ impl Config {
         stays(wanted.public_url == self.public_url, "public_url");
         stays(wanted.listen == self.listen, "listen");
         stays(wanted.store == self.store, "[store] url");
-        stays(wanted.audit == self.audit, "[audit] file");
+        stays(wanted.audit == self.audit, "[audit]");
         stays(wanted.admin == self.admin, "[admin] socket");
         stays(wanted.metrics == self.metrics, "[metrics] listen");
         stays(wanted.signals == self.signals, "[signals]");

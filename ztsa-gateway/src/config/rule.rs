@@ -11,8 +11,8 @@ use url::Url;
 use super::error::{ConfigError, Fault};
 use super::file::{self, File, Place};
 use super::{
-    Admin, App, AuditFile, Config, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target, Thresholds,
-    Tls, issuer, signals, workload,
+    Admin, App, Config, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target, Thresholds, Tls, issuer,
+    signals, workload,
 };
 
 /// Turns what the files say into a configuration.
@@ -50,9 +50,7 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
         },
         store: store(raw.store.as_ref(), &base)?,
         risk: risk(&raw)?,
-        audit: AuditFile {
-            file: raw.audit.as_ref().map_or_else(|| base.join("audit.ndjson"), |audit| audit.file.clone()),
-        },
+        audit: super::audit::check(&raw.audit, &raw.path)?,
         admin: Admin {
             socket: raw.admin.as_ref().map_or_else(|| base.join("admin.sock"), |admin| admin.socket.clone()),
         },

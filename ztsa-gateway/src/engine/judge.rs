@@ -151,10 +151,13 @@ impl Engine {
         }
     }
 
-    /// Refuses everything new while the gateway goes down or its store cannot keep what it decides.
+    /// Refuses everything new while the gateway goes down, or cannot keep or write down what it decides.
     pub(super) fn admit(&self) -> Result<(), Box<Problem>> {
         if self.inner.draining.load(Ordering::SeqCst) {
             return Err(Box::new(problem::new("gateway.draining")));
+        }
+        if self.inner.audit.refuses() {
+            return Err(Box::new(unrecorded()));
         }
         match self.inner.store.outage() {
             None => Ok(()),
@@ -179,6 +182,11 @@ impl Facets {
             now,
         }
     }
+}
+
+/// Says that what is decided could not be written down.
+pub(super) fn unrecorded() -> Problem {
+    problem::new("gateway.unavailable").with_detail("the gateway cannot write its audit log")
 }
 
 /// A decision id too: nothing may tell an app that is not there from one that is hidden.

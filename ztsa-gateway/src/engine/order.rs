@@ -16,7 +16,7 @@ use ztsa_proto::why::WhyResponse;
 
 use super::live::concerned;
 use super::{Changed, Engine, News, record};
-use crate::audit::Activity;
+use crate::audit::{Activity, Audit, Entity};
 use crate::authn::Session;
 use crate::lease::Selector;
 use crate::policy::{self, Policies, PolicyError};
@@ -57,9 +57,9 @@ impl Engine {
         self.inner.clock.now()
     }
 
-    /// Counts the audit records that could not be written.
-    pub fn audit_lost(&self) -> u64 {
-        self.inner.audit.lost()
+    /// Gives the audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
     }
 
     /// Explains what a person would be answered for an app, in each of their live sessions.
@@ -90,8 +90,11 @@ impl Engine {
     /// The device is not known.
     pub fn device_remove(&self, device: &DeviceId) -> Result<Revoked, OrderError> {
         let revoked = self.revoke(&Selector::Device(device.clone()), "an administrator removed this device");
-        let removed = self.inner.store.delete_device(device);
-        removed.then_some(revoked).ok_or_else(|| OrderError::UnknownDevice(device.to_string()))
+        if !self.inner.store.delete_device(device) {
+            return Err(OrderError::UnknownDevice(device.to_string()));
+        }
+        self.managed(Activity::Remove, Entity::Device(device.clone()), None, format!("device {device} is forgotten"));
+        Ok(revoked)
     }
 
     /// Gives the durable state.
@@ -105,6 +108,7 @@ impl Engine {
     /// `gateway.limit`: the person has as many sessions as they may, and every one of them has open tunnels.
     pub fn begin_session(&self, session: &Arc<Session>, renewed: bool) -> Result<SessionInfo, Arc<Problem>> {
         if !renewed {
+            self.recordable(session)?;
             self.make_room(session)?;
         }
         let activity = if renewed { Activity::Renew } else { Activity::SignIn };
@@ -151,7 +155,7 @@ impl Engine {
                 .with_retry(Retry::After { seconds: None });
         }
         let problem = Arc::new(problem);
-        self.noted(Activity::Revoke, None, None, format!("{selector}: {reason}"));
+        self.managed(Activity::Revoke, record::entity(selector), None, format!("{selector}: {reason}"));
         let revoked = self.end(selector, &problem);
         Revoked { sessions: revoked.sessions.max(renewable), ..revoked }
     }
@@ -161,7 +165,12 @@ impl Engine {
         self.inner.risk.set(subject.clone(), score, reason, self.inner.clock.now(), lasts);
         self.announce(News::Risk(subject.clone()));
         let changed = self.reevaluate(&concerned(subject));
-        self.noted(Activity::Risk, None, None, format!("risk of {subject} set to {score}: {reason}"));
+        self.managed(
+            Activity::Risk,
+            record::entity(&concerned(subject)),
+            None,
+            format!("risk of {subject} set to {score}: {reason}"),
+        );
         changed
     }
 
@@ -172,7 +181,7 @@ impl Engine {
         }
         self.announce(News::Risk(subject.clone()));
         let changed = self.reevaluate(&concerned(subject));
-        self.noted(Activity::Risk, None, None, format!("risk of {subject} cleared"));
+        self.managed(Activity::Risk, record::entity(&concerned(subject)), None, format!("risk of {subject} cleared"));
         Some(changed)
     }
 
@@ -219,7 +228,13 @@ impl Engine {
         if state == DeviceState::Blocked {
             self.inner.tickets.end(&Selector::Device(device.clone()));
         }
-        self.noted(Activity::Device, None, None, format!("device {device} is {}", state.as_str()));
+        let activity = match state {
+            DeviceState::Approved => Activity::Approve,
+            DeviceState::Blocked => Activity::Block,
+            DeviceState::Unmanaged => Activity::Release,
+        };
+        let message = format!("device {device} is {}", state.as_str());
+        self.managed(activity, Entity::Device(device.clone()), None, message);
         Ok((changed, ended))
     }
 

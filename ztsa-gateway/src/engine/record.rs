@@ -7,10 +7,10 @@ use ztsa_proto::time::UnixTime;
 
 use super::Engine;
 use super::judge::Judged;
-use crate::audit::{Activity, Actor, Audit, Outcome, Record, Traffic};
+use crate::audit::{Activity, Actor, Audit, Entity, Outcome, Record, Traffic};
 use crate::authn::Session;
 use crate::config::App;
-use crate::lease::{Closed, End, Tunnel};
+use crate::lease::{Closed, End, Lease, Selector, Tunnel};
 use crate::policy::{Policies, PolicyError};
 
 /// What was asked for, and why in the person's own words.
@@ -70,7 +70,29 @@ impl Engine {
         });
     }
 
-    /// Records an event that is about a session, or what an administrator did.
+    /// Records that a tunnel reached its app.
+    pub fn opened(&self, lease: &Lease, dialled: Option<IpAddr>) {
+        let tunnel = lease.tunnel();
+        let now = self.inner.clock.now();
+        self.inner.audit.record(Record {
+            dialled,
+            decision: Some(tunnel.decision.clone()),
+            ..about(tunnel, Record::new(now, Activity::Open, Outcome::Success))
+        });
+    }
+
+    /// Records what an administrator, or the gateway itself, changed.
+    pub(super) fn managed(&self, activity: Activity, entity: Entity, code: Option<&str>, message: String) {
+        let outcome = if code.is_some() { Outcome::Failure } else { Outcome::Success };
+        self.inner.audit.record(Record {
+            entity: Some(entity),
+            code: code.map(str::to_owned),
+            message: Some(message),
+            ..Record::new(self.inner.clock.now(), activity, outcome)
+        });
+    }
+
+    /// Records an event that is about a session.
     pub(super) fn noted(&self, activity: Activity, session: Option<&Session>, code: Option<&str>, message: String) {
         let outcome = if code.is_some() { Outcome::Failure } else { Outcome::Success };
         self.inner.audit.record(Record {
@@ -90,6 +112,7 @@ pub(super) fn closed(audit: &Audit, now: UnixTime, closed: &Closed<'_>) {
         End::Completed | End::Client | End::App | End::Idle => None,
     };
     let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
+    let activity = if matches!(end, End::Unreachable(_)) { Activity::Fail } else { Activity::End };
     audit.record(Record {
         code: Some(end.as_str().to_owned()),
         message: problem.map(ToString::to_string),
@@ -97,7 +120,7 @@ pub(super) fn closed(audit: &Audit, now: UnixTime, closed: &Closed<'_>) {
         // the person was told the one that ended it
         decision: problem.and_then(|problem| problem.decision.clone()).or_else(|| Some(tunnel.decision.clone())),
         traffic: Some(Traffic { up: tunnel.up(), down: tunnel.down(), duration: now.since(tunnel.opened_at) }),
-        ..about(tunnel, Record::new(now, Activity::End, outcome))
+        ..about(tunnel, Record::new(now, activity, outcome))
     });
 }
 
@@ -111,14 +134,20 @@ pub(super) fn loaded(audit: &Audit, now: UnixTime, policies: &Policies) {
     }
     let message = format!("{} policies loaded", policies.len());
     tracing::info!("{message}");
-    audit.record(Record { message: Some(message), ..Record::new(now, Activity::Policy, Outcome::Success) });
+    let entity = Some(policies_entity());
+    audit.record(Record { message: Some(message), entity, ..Record::new(now, Activity::Policy, Outcome::Success) });
 }
 
 /// Records that policies were refused; those that ran before stay.
 pub(super) fn refused(audit: &Audit, now: UnixTime, error: &PolicyError) {
     tracing::warn!("the policies have mistakes, so those that ran before stay:\n{error}");
     let message = Some(error.to_string());
-    audit.record(Record { message, ..Record::new(now, Activity::Policy, Outcome::Failure) });
+    let entity = Some(policies_entity());
+    audit.record(Record { entity, message, ..Record::new(now, Activity::Policy, Outcome::Failure) });
+}
+
+fn policies_entity() -> Entity {
+    Entity::Named("Policy", "policies".to_owned())
 }
 
 fn about(tunnel: &Tunnel, record: Record) -> Record {
@@ -128,6 +157,19 @@ fn about(tunnel: &Tunnel, record: Record) -> Record {
         app: Some((tunnel.app.name.clone(), tunnel.app.target.port)),
         tunnel: Some(tunnel.id),
         ..record
+    }
+}
+
+/// Names what a revocation or a risk signal is about.
+pub(super) fn entity(selector: &Selector) -> Entity {
+    match selector {
+        Selector::All => Entity::Named("Gateway", "everything".to_owned()),
+        Selector::User(user) => Entity::User(user.clone()),
+        Selector::Device(device) => Entity::Device(device.clone()),
+        Selector::Session(session) => Entity::Session(session.clone()),
+        Selector::App(app) => Entity::Named("App", app.to_string()),
+        Selector::Grant(grant) => Entity::Named("Grant", grant.to_string()),
+        Selector::Ticket(ticket) => Entity::Named("Ticket", ticket.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use ztsa_proto::problem::{self, Problem};
 
 use super::{Changed, Engine, record};
-use crate::audit::Activity;
+use crate::audit::{Activity, Entity};
 use crate::config::{App, Config};
 use crate::lease::Selector;
 use crate::policy::{self, Policies, PolicyError};
@@ -53,7 +53,7 @@ impl Engine {
             tracing::warn!("what changed in the configuration and needs a restart: {}", restart.join(", "));
         }
         tracing::info!("{message}");
-        self.noted(Activity::Configuration, None, None, message);
+        self.managed(Activity::Configuration, configuration(), None, message);
         Ok(adopted)
     }
 
@@ -76,7 +76,7 @@ impl Engine {
     /// Records that a configuration was refused; all stays as it was.
     pub fn reload_refused(&self, error: &str) {
         tracing::warn!("what was read again has a mistake, so all stays as it was:\n{error}");
-        self.noted(Activity::Configuration, None, Some("configuration.refused"), error.to_owned());
+        self.managed(Activity::Configuration, configuration(), Some("configuration.refused"), error.to_owned());
     }
 
     /// Says why a tunnel to an app cannot stay, when the configuration no longer leads there.
@@ -89,4 +89,8 @@ impl Engine {
         };
         Some(Arc::new(problem.with_decision(ztsa_proto::jws::random_id())))
     }
+}
+
+fn configuration() -> Entity {
+    Entity::Named("Configuration", "gateway.toml".to_owned())
 }

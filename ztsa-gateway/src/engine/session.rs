@@ -11,7 +11,8 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use super::Engine;
-use crate::audit::Activity;
+use super::judge::unrecorded;
+use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::Session;
 use crate::lease::Selector;
 
@@ -101,6 +102,17 @@ impl Engine {
 pub const SESSIONS_PER_USER: usize = 64;
 
 impl Engine {
+    /// Refuses a new session while it could not be written down.
+    pub(super) fn recordable(&self, session: &Session) -> Result<(), Arc<Problem>> {
+        if !self.inner.audit.refuses() {
+            return Ok(());
+        }
+        self.inner.store.end_session(&session.id, self.inner.clock.now());
+        let problem = unrecorded();
+        self.noted(Activity::SignIn, Some(session), Some(&problem.code), problem.to_string());
+        Err(Arc::new(problem))
+    }
+
     /// Makes room for a session beyond the limit: the one that was used longest ago and has no tunnel gives way.
     pub(super) fn make_room(&self, session: &Session) -> Result<(), Arc<Problem>> {
         let (store, now) = (&self.inner.store, self.inner.clock.now());
@@ -131,7 +143,16 @@ impl Engine {
             let detail =
                 format!("you signed in on more than {SESSIONS_PER_USER} devices, and this one was used longest ago");
             let problem = Arc::new(problem::new("session.expired").with_detail(detail.as_str()));
-            self.noted(Activity::SignOut, None, None, format!("session {} of {} gave way: {detail}", row.id, row.user));
+            self.inner.audit.record(Record {
+                actor: Some(Actor {
+                    user: Some(row.user.clone()),
+                    device: Some(row.device.clone()),
+                    session: Some(row.id.clone()),
+                    ..Actor::default()
+                }),
+                message: Some(format!("session {} of {} gave way: {detail}", row.id, row.user)),
+                ..Record::new(now, Activity::SignOut, Outcome::Success)
+            });
             self.end(&Selector::Session(row.id.clone()), &problem);
         }
         Ok(())

@@ -11,7 +11,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::live::concerned;
 use super::{Changed, Engine, Revoked};
-use crate::audit::{Activity, Outcome, Record};
+use crate::audit::{Activity, Entity, Outcome, Record};
 use crate::authn::Session;
 use crate::lease::Selector;
 use crate::posture::{Attested, COMPLIANT};
@@ -188,9 +188,9 @@ impl Engine {
 
     /// Records what another system told, and what became of it.
     pub fn told(&self, outcome: Outcome, code: &str, about: Option<SessionId>, message: String) {
-        let actor = about.map(|session| crate::audit::Actor { session: Some(session), ..Default::default() });
+        let entity = about.map_or_else(|| Entity::Named("Signal", code.to_owned()), Entity::Session);
         self.inner.audit.record(Record {
-            actor,
+            entity: Some(entity),
             code: Some(code.to_owned()),
             message: Some(message),
             ..Record::new(self.inner.clock.now(), Activity::Signal, outcome)

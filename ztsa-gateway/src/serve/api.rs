@@ -98,6 +98,9 @@ async fn metadata(State(parts): Shared) -> impl IntoResponse {
 
 /// Says whether new tunnels are taken: load balancers ask.
 async fn health(State(parts): Shared) -> axum::response::Response {
+    if parts.engine.audit().refuses() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "audit log full"}))).into_response();
+    }
     match parts.engine.store().outage() {
         None => Json(json!({"status": "ok", "tunnels": parts.engine.leases().len()})).into_response(),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "store unavailable"}))).into_response(),

@@ -105,22 +105,26 @@ async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStr
         .map_err(|_| Refused::new(parts.engine.not_found(Activity::Connect, &session, peer, &to.to_string())))?;
     let lease =
         parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
-    let stream = dial(&lease, &app).await?;
+    let stream = dial(parts, &lease, &app).await?;
     Ok((lease, stream))
 }
 
 /// Dials an app that a lease was given for.
-pub(super) async fn dial(lease: &Lease, app: &App) -> Result<TcpStream, Refused> {
+pub(super) async fn dial(parts: &Parts, lease: &Lease, app: &App) -> Result<TcpStream, Refused> {
     if app.kind == Kind::Udp {
         let detail = format!("{} is a UDP app; this gateway carries TCP", app.name);
         return Err(Refused::new(problem::new("request.invalid").with_detail(detail)));
     }
-    dial::open(app).await.map_err(|error| {
+    let opened = dial::open(app).await.map_err(|error| {
         tracing::warn!(app = %app.name, %error, "an app cannot be reached");
         let problem = Arc::new(error.problem(app));
         lease.finish(End::Unreachable(Arc::clone(&problem)));
         Refused::new(problem)
-    })
+    });
+    if let Ok(stream) = &opened {
+        parts.engine.opened(lease, stream.peer_addr().ok().map(|address| address.ip()));
+    }
+    opened
 }
 
 fn grant(head: &Head) -> Result<Option<GrantId>, Refused> {

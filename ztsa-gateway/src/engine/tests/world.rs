@@ -91,7 +91,7 @@ impl World {
 
     fn engine(config: &Config, clock: Clock) -> (Engine, Audit) {
         let store = Store::open(&config.store).unwrap();
-        let audit = Audit::open(&config.audit).unwrap();
+        let audit = Audit::open(&config.audit, &store).unwrap();
         let posture = Arc::new(Posture::default());
         let parts = Parts { config: Arc::new(config.clone()), store, audit: audit.clone(), posture, clock };
         (Engine::new(parts).unwrap(), audit)

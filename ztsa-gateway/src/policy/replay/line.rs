@@ -81,7 +81,7 @@ impl Lost {
 pub struct Past {
     /// Its id.
     pub id: String,
-    /// What was asked for: `Connect`, `Grant`, `Ticket` or `Explain`.
+    /// What was asked for: `connect`, `grant`, `ticket` or `explain`.
     pub activity: String,
     /// The app.
     pub app: AppName,
@@ -102,8 +102,6 @@ struct Event {
     class_uid: u32,
     time: u64,
     #[serde(default)]
-    activity_name: String,
-    #[serde(default)]
     status_id: u32,
     status_code: Option<String>,
     metadata: Metadata,
@@ -117,6 +115,8 @@ struct Event {
 #[derive(Deserialize)]
 struct Metadata {
     product: Product,
+    #[serde(default)]
+    event_code: String,
 }
 
 #[derive(Deserialize)]
@@ -181,7 +181,7 @@ impl Log {
     }
 
     fn decision(&self, event: Event, catalogue: &Catalogue) -> Line {
-        let is_question = event.activity_name == "Explain";
+        let is_question = event.metadata.event_code == "explain";
         let past = match self.past(event, catalogue) {
             Ok(past) => Box::new(past),
             Err(lost) => return Line::Lost(lost),
@@ -207,7 +207,7 @@ impl Log {
         let now = UnixTime(event.time / 1000);
         Ok(Past {
             id: decision.unwrap_or_default(),
-            activity: event.activity_name,
+            activity: event.metadata.event_code,
             app,
             answer: match event.status_code.as_deref() {
                 None if event.status_id == 1 => Expect::Allow,

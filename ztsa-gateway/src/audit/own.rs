@@ -1,0 +1,80 @@
+//! Events of the log about itself, of OCSF's class Base Event: what was lost, and checkpoints.
+
+use serde_json::{Map, Value, json};
+
+use super::event;
+
+/// The longest fragment that is kept, in bytes.
+const FRAGMENT: usize = 16 * 1024;
+
+/// What happened to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Events that the queue did not take.
+    Lost(u64),
+    /// Requests that were refused while the queue was full, and are not written one by one.
+    Refused(u64),
+    /// What was left of a line that was cut, as by a power failure.
+    Cut(Vec<u8>),
+    /// Lines that had been written and are not there any more: the last one that is, and the last one that was written.
+    Missing(u64, u64),
+    /// Events that the collector was not sent; they are in the file.
+    NotSent(u64),
+}
+
+impl Own {
+    /// Writes it as the members of one event.
+    pub(super) fn members(&self, time: u64) -> Map<String, Value> {
+        let (name, code, message, count) = match self {
+            Self::Lost(count) => (
+                "Lost",
+                "lost",
+                format!("{count} events were lost here: the disk did not take them and the queue was full"),
+                Some(*count),
+            ),
+            Self::Refused(count) => (
+                "Refused",
+                "refused",
+                format!("{count} requests were refused while no more events could wait"),
+                Some(*count),
+            ),
+            Self::Cut(fragment) => {
+                ("Cut", "cut", format!("a line was cut after {} bytes: its event is lost", fragment.len()), Some(1))
+            }
+            Self::Missing(last, written) => (
+                "Missing",
+                "missing",
+                format!("the log ended with line {last} when the gateway started, but line {written} had been written"),
+                Some(written.saturating_sub(*last)),
+            ),
+            Self::NotSent(count) => (
+                "Not Sent",
+                "not-sent",
+                format!("{count} events were not sent to the collector; they are in the file"),
+                Some(*count),
+            ),
+        };
+        let severity = if matches!(self, Self::NotSent(_) | Self::Refused(_)) { 3 } else { 4 };
+        let mut event = event::Head { time, class: 0, activity: 99, name, severity, code }.members();
+        let mut put = |key: &str, value: Value| drop(event.insert(key.to_owned(), value));
+        put("status_id", json!(2));
+        put("status", json!("Failure"));
+        put("message", json!(message));
+        if let Some(count) = count {
+            put("count", json!(count));
+        }
+        if let Self::Cut(fragment) = self {
+            let kept = fragment.get(..fragment.len().min(FRAGMENT)).unwrap_or_default();
+            put("raw_data", json!(String::from_utf8_lossy(kept)));
+        }
+        event
+    }
+}
+
+/// Writes a checkpoint as the members of one event.
+pub(super) fn checkpoint(signed: &str, time: u64) -> Map<String, Value> {
+    let head = event::Head { time, class: 0, activity: 99, name: "Checkpoint", severity: 1, code: "checkpoint" };
+    let mut event = head.members();
+    event.insert("unmapped".to_owned(), json!({ "checkpoint": signed }));
+    event
+}

@@ -1,0 +1,174 @@
+//! What waits for the disk: bounded, and never waited for by those who record.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::own::Own;
+use super::{Activity, Outcome, Record};
+use crate::config::WhenFull;
+
+/// The most events that are written at once.
+const BATCH: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    room: usize,
+    when_full: WhenFull,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Record>,
+    own: Vec<Own>,
+    asking: Vec<oneshot::Sender<()>>,
+    /// Events that were not taken, and not told of in the log yet.
+    dropped: u64,
+    refused: u64,
+    lost: u64,
+    /// Nothing new is admitted.
+    full: bool,
+    /// Why the disk does not take what waits.
+    outage: Option<String>,
+    closing: bool,
+}
+
+/// What is to be written now.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) records: Vec<Record>,
+    pub(super) own: Vec<Own>,
+    pub(super) asking: Vec<oneshot::Sender<()>>,
+    pub(super) closing: bool,
+}
+
+/// What is known of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fill {
+    pub(super) waiting: usize,
+    pub(super) lost: u64,
+    pub(super) outage: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn new(room: usize, when_full: WhenFull) -> Self {
+        Self { room, when_full, state: Mutex::default(), wake: Condvar::new() }
+    }
+
+    /// Takes an event, or counts it.
+    pub(super) fn push(&self, record: Record) {
+        let mut state = self.lock();
+        if state.full && self.when_full == WhenFull::Refuse && is_refusal(&record) {
+            // whoever tries again and again does not use up what is kept for those who are connected
+            state.refused += 1;
+            return;
+        }
+        if state.waiting.len() >= self.room {
+            state.dropped += 1;
+            state.lost += 1;
+            if state.lost == 1 {
+                tracing::warn!("the audit queue is full: events are lost, and counted in the log");
+            }
+            return;
+        }
+        state.waiting.push_back(record);
+        // the last quarter is for what happens to those who are connected
+        if state.waiting.len() >= self.room - self.room / 4 && !std::mem::replace(&mut state.full, true) {
+            match self.when_full {
+                WhenFull::Refuse => tracing::warn!("the audit queue is full: nothing new is admitted until it is not"),
+                WhenFull::Drop => tracing::warn!("the audit queue is nearly full"),
+            }
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Takes an event of the log about itself: always, there are few.
+    pub(super) fn tell(&self, own: Own) {
+        self.lock().own.push(own);
+        self.wake.notify_one();
+    }
+
+    /// Says whether nothing new may be admitted for want of room.
+    pub(super) fn refuses(&self) -> bool {
+        self.when_full == WhenFull::Refuse && self.lock().full
+    }
+
+    pub(super) fn fill(&self) -> Fill {
+        let state = self.lock();
+        Fill { waiting: state.waiting.len(), lost: state.lost, outage: state.outage.clone() }
+    }
+
+    pub(super) fn ask(&self) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        self.lock().asking.push(tell);
+        self.wake.notify_one();
+        told
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits for work, at most so long. While what was taken before is not `written`, nothing more is taken.
+    pub(super) fn next(&self, patience: Duration, written: bool) -> Work {
+        let idle = |state: &mut State| {
+            let nothing = !written || (state.waiting.is_empty() && state.own.is_empty());
+            nothing && state.asking.is_empty() && !state.closing
+        };
+        let waited = self.wake.wait_timeout_while(self.lock(), patience, idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut work = Work { closing: state.closing, ..Work::default() };
+        if written {
+            let count = state.waiting.len().min(BATCH);
+            work.records.extend(state.waiting.drain(..count));
+            work.own = std::mem::take(&mut state.own);
+            let counts = [(std::mem::take(&mut state.dropped), Own::Lost as fn(u64) -> Own)];
+            work.own.extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, own)| own(count)));
+            if state.waiting.len() < self.room / 2 {
+                state.full = false;
+                let refused = std::mem::take(&mut state.refused);
+                work.own.extend((refused > 0).then_some(Own::Refused(refused)));
+            }
+        }
+        if !written || state.waiting.is_empty() {
+            work.asking = std::mem::take(&mut state.asking);
+        }
+        work
+    }
+
+    /// Notes what keeps the disk from taking what waits; says whether that is news.
+    pub(super) fn outage(&self, outage: Option<String>) -> bool {
+        let mut state = self.lock();
+        let news = state.outage.is_some() != outage.is_some();
+        state.outage = outage;
+        news
+    }
+
+    /// Counts what is lost because the gateway ends while the disk takes nothing.
+    pub(super) fn lose(&self, more: usize) -> u64 {
+        let mut state = self.lock();
+        let left = state.waiting.len() + more;
+        state.waiting.clear();
+        state.lost += u64::try_from(left).unwrap_or(u64::MAX);
+        u64::try_from(left).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says whether an event is a request that was refused: there can be any number of them while nothing is admitted.
+fn is_refusal(record: &Record) -> bool {
+    let asks = matches!(
+        record.activity,
+        Activity::SignIn | Activity::Renew | Activity::Connect | Activity::Grant | Activity::Ticket | Activity::Explain
+    );
+    asks && record.outcome == Outcome::Failure
+}
