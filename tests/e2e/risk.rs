@@ -150,18 +150,35 @@ async fn a_pause_that_lasts_too_long_ends_the_tunnel_for_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_tunnel_whose_program_goes_away_is_gone_with_the_pause() {
+async fn a_paused_tunnel_is_gone_when_its_program_goes_away_and_stays_for_one_that_only_ended_its_side() {
     let shop = Server::bind().await;
-    let house = House::with(&[("shop", shop.port())], "[risk]\nsuspend_grace = \"1s\"\n").await;
+    let house = House::with(&[("shop", shop.port())], "[risk]\nsuspend_grace = \"1h\"\n").await;
     let client = house.sign_in("alice").await;
     let forward = client.forward("shop", "127.0.0.1:0").await.unwrap();
-    let near = TcpStream::connect(forward.local_addr()).await.unwrap();
-    let mut far = shop.accept().await;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let near = TcpStream::connect(forward.local_addr()).await.unwrap();
+        pairs.push((near, shop.accept().await));
+    }
+    let mut events = client.events();
     house.admin(json!({"op": "risk.set", "user": "alice", "score": 70, "reason": "odd hours"})).await;
-    ztsa_net::accept::reset_on_close(&near);
-    drop(near);
-    reset(&mut far).await;
-    house.tunnels(0).await;
+    for _ in 0..3 {
+        event(&mut events, "a suspension", |event| matches!(event, Event::Suspended { .. }).then_some(())).await;
+    }
+    let (mut half, mut far) = pairs.pop().unwrap();
+    half.shutdown().await.unwrap();
+    // one is killed with bytes of the program unread, the other closes in order
+    let (crashed, mut behind_crashed) = pairs.pop().unwrap();
+    ztsa_net::accept::reset_on_close(&crashed);
+    drop(crashed);
+    let (closed, mut behind_closed) = pairs.pop().unwrap();
+    drop(closed);
+    reset(&mut behind_crashed).await;
+    reset(&mut behind_closed).await;
+    house.tunnels(1).await;
+    house.admin(json!({"op": "risk.clear", "user": "alice"})).await;
+    far.write_all(b"the answer").await.unwrap();
+    assert_eq!(take(&mut half, 10).await, "the answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -218,6 +218,11 @@ impl Printer {
         self.say(&format!("{} {text}", self.err.warn("warning:")));
     }
 
+    /// Makes a line at the foot of stderr; nothing where stderr is no terminal.
+    pub(crate) fn foot(&self) -> Option<Foot> {
+        self.progress.then_some(Foot(None))
+    }
+
     /// Shows a spinner on stderr while something is awaited; nothing where stderr is no terminal.
     pub(crate) fn spinner(&self, text: &str) -> Spinner {
         if !self.progress {
@@ -227,6 +232,47 @@ impl Printer {
         bar.set_message(text.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
         Spinner(Some(bar))
+    }
+}
+
+/// A line at the foot of a terminal; dropping it clears it.
+#[derive(Debug)]
+pub(crate) struct Foot(Option<indicatif::ProgressBar>);
+
+impl Foot {
+    /// Shows a text in place of what was there.
+    pub(crate) fn show(&mut self, text: &str) {
+        let bar = self.0.get_or_insert_with(|| {
+            let bar = indicatif::ProgressBar::new_spinner();
+            // cut at the width of the terminal: a line that runs over could not be taken back
+            match indicatif::ProgressStyle::with_template("{wide_msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_message(text.to_owned());
+        bar.tick();
+    }
+
+    /// Takes the line away.
+    pub(crate) fn clear(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Writes above the line.
+    pub(crate) fn above(&self, write: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Foot {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Problem {
     pub max_age: Option<u64>,
     /// The decision's id in the gateway's audit log.
     pub decision: Option<String>,
+    /// How many seconds a suspended tunnel waits for the answer to change before it ends.
+    pub waits: Option<u64>,
 }
 
 /// Builds the problem of a known code from the table: its title, status, retry and remedy.
@@ -72,6 +74,7 @@ pub fn new(code: &str) -> Problem {
         acr_values: None,
         max_age: None,
         decision: None,
+        waits: None,
     }
 }
 
@@ -109,6 +112,12 @@ impl Problem {
     #[must_use]
     pub fn with_decision(self, decision: impl Into<String>) -> Self {
         Self { decision: Some(decision.into()), ..self }
+    }
+
+    /// Says how many seconds a suspended tunnel waits.
+    #[must_use]
+    pub fn with_wait(self, seconds: u64) -> Self {
+        Self { waits: Some(seconds), ..self }
     }
 
     /// Says how the person should sign in for a step-up.

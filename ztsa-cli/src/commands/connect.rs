@@ -171,10 +171,12 @@ async fn command(args: &cli::Connect, context: &Context, mut ready: Ready) -> Re
     let words: Vec<_> = words.collect();
     let failed = |source| Failure::Command { program: program.to_string_lossy().into_owned(), source };
     let mut child = Child::start(&program, &words, &environment).map_err(failed)?;
-    let watch = Watch::new(&context.printer, false);
+    // the command writes on this terminal: no countdown there, but a reminder before the end
+    let mut watch = Watch::new(&context.printer, false);
     let code = loop {
         tokio::select! {
             code = child.wait() => break code.map_err(failed)?,
+            () = watch.due() => watch.beat(ready.client.now()),
             Some(event) = ready.events.next() => watch.tell(&event, ready.client.now())?,
         }
     };
@@ -191,9 +193,10 @@ async fn foreground(args: &cli::Connect, context: &Context, mut ready: Ready) ->
     let interrupted = interrupt();
     let mut interrupted = std::pin::pin!(interrupted);
     announce(args, context, &ready)?;
-    let watch = Watch::new(&context.printer, args.print.is_none());
+    let mut watch = Watch::new(&context.printer, args.print.is_none()).with_countdown();
     loop {
         tokio::select! {
+            () = watch.due() => watch.beat(ready.client.now()),
             event = ready.events.next() => {
                 let Some(event) = event else { return Ok(Done::Ok) };
                 watch.tell(&event, ready.client.now())?;

@@ -52,9 +52,10 @@ pub(crate) async fn run(args: cli::Proxy, context: Context) -> Result<Done, Fail
         printer.say("a shell with these lines sends everything here, and what is no app is refused: use them where you need apps only");
         printer.say(&format!("browsers: give {pac} as automatic proxy configuration"));
     }
-    let watch = Watch::new(printer, true);
+    let mut watch = Watch::new(printer, true).with_countdown();
     loop {
         tokio::select! {
+            () = watch.due() => watch.beat(client.now()),
             event = events.next() => match event {
                 Some(event) => {
                     watch.tell(&event, client.now())?;

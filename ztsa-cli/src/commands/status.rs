@@ -80,7 +80,7 @@ pub(crate) async fn run(args: cli::Status, context: &Context) -> Result<Done, Fa
     if !args.watch {
         return Ok(Done::Ok);
     }
-    let watch = Watch::new(printer, true).everywhere();
+    let mut watch = Watch::new(printer, true).everywhere();
     let mut events = client.events();
     while let Some(event) = events.next().await {
         watch.tell(&event, client.now())?;

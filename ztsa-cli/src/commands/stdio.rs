@@ -2,7 +2,9 @@
 
 use ztsa_proto::name::{AppName, Destination, HostName};
 
-use super::watch::app;
+use ztsa_core::listener::event::Event;
+
+use super::watch::{Watch, app};
 use super::{Context, Done};
 use crate::cli;
 use crate::interrupt::{Interrupt, interrupt};
@@ -20,11 +22,30 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
         };
         // what is refused has carried nothing yet: the same pipes serve the next try
         let (mut input, mut output) = (pipe::Input::take(), pipe::Output::take());
+        let (mut events, mut watch) = (client.events(), Watch::new(&context.printer, false));
         let carry = async || {
             let carried = client.stdio(&to, &mut input, &mut output).await;
             carried.map_err(|error| Failure::stdio(app(&to), error))
         };
-        context.led(&client, carry).await?;
+        // whoever sits before ssh learns why nothing moves
+        let told = async {
+            loop {
+                tokio::select! {
+                    () = watch.due() => watch.beat(client.now()),
+                    Some(event) = events.next() => {
+                        if matches!(event, Event::Suspended { .. } | Event::Restored(_))
+                            && let Err(error) = watch.tell(&event, client.now())
+                        {
+                            return Failure::from(error);
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            carried = context.led(&client, carry) => drop(carried?),
+            failure = told => return Err(failure),
+        }
         Ok(Done::Ok)
     };
     tokio::select! {

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use ztsa_core::listener::event::{Connection, Event};
 use ztsa_proto::event::EventKind;
 use ztsa_proto::name::Destination;
@@ -12,20 +14,133 @@ use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
 use crate::report;
-use crate::ui::Printer;
+use crate::ui::{Foot, Printer, span};
+use pause::Pauses;
+
+mod pause;
+
+/// The pause between two looks at what is paused.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Tells events to whoever runs the command.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Watch {
     printer: Printer,
     json: bool,
     elsewhere: bool,
+    /// Where what is paused is counted down; nothing where no person looks at a terminal of ours.
+    foot: Option<Foot>,
+    pauses: Pauses,
+    /// What was told last of an ending, and how many more ended alike.
+    ended: Option<(String, String, usize)>,
+    next: Instant,
 }
 
 impl Watch {
     /// Speaks through `printer`; as NDJSON where stdout is ours and JSON is wanted.
     pub(crate) fn new(printer: &Printer, owns_stdout: bool) -> Self {
-        Self { printer: printer.clone(), json: owns_stdout && printer.json(), elsewhere: false }
+        Self {
+            printer: printer.clone(),
+            json: owns_stdout && printer.json(),
+            elsewhere: false,
+            foot: None,
+            pauses: Pauses::default(),
+            ended: None,
+            next: Instant::now(),
+        }
+    }
+
+    /// Counts down what is paused in a line at the foot of the terminal, where there is one: only when nothing else
+    /// writes there.
+    pub(crate) fn with_countdown(self) -> Self {
+        let foot = self.printer.foot();
+        Self { foot, ..self }
+    }
+
+    /// Completes when it is time for [`Watch::beat`]; never while nothing is paused.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn due(&self) {
+        if self.json || (self.pauses.is_empty() && self.ended.is_none()) {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(self.next).await;
+    }
+
+    /// Says how long what is paused still waits.
+    pub(crate) fn beat(&mut self, now: UnixTime) {
+        self.next = Instant::now() + BEAT;
+        self.told_alike();
+        match &mut self.foot {
+            Some(foot) if self.pauses.is_empty() => foot.clear(),
+            Some(foot) => {
+                let line = self.printer.err_style().warn(&self.pauses.line(now));
+                foot.show(&line);
+            }
+            None => {
+                for reminder in self.pauses.reminders(now) {
+                    let style = self.printer.err_style();
+                    self.printer.say(&format!("{} {reminder}", style.dim(&clock(now))));
+                }
+            }
+        }
+    }
+
+    /// Says how many more connections ended as the one that was told last.
+    fn told_alike(&mut self) {
+        if let Some((app, _, more @ 1..)) = self.ended.take() {
+            let connections = if more == 1 { "connection" } else { "connections" };
+            self.say(&format!("  and {more} more {connections} to {app}"));
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.foot {
+            Some(foot) => foot.above(|| self.printer.say(text)),
+            None => self.printer.say(text),
+        }
+    }
+
+    /// Keeps in mind what is paused and what ended; gives more words for the event, or nothing when it was told with
+    /// others.
+    fn remember(&mut self, event: &Event, now: UnixTime) -> Option<String> {
+        match event {
+            Event::Suspended { connection, problem } => {
+                if self.pauses.is_empty() {
+                    // the countdown begins at once
+                    self.next = Instant::now();
+                }
+                (!self.pauses.begin(connection, problem, now)).then(String::new)
+            }
+            Event::Restored(connection) => self.pauses.restore(connection.id, now).map(|over| match over.connections {
+                1 => format!("after {}", span(over.seconds)),
+                many => format!("{many} connections, after {}", span(over.seconds)),
+            }),
+            Event::Ended { connection, problem: Some(problem), .. } => {
+                self.pauses.end(connection.id);
+                let (app, said) = (app(&connection.to), problem.to_string());
+                match &mut self.ended {
+                    Some((before, why, more)) if *before == app && *why == said => {
+                        *more += 1;
+                        return None;
+                    }
+                    _ => {}
+                }
+                self.told_alike();
+                self.ended = Some((app, said, 0));
+                self.next = Instant::now() + BEAT;
+                Some(String::new())
+            }
+            Event::Ended { connection, problem: None, .. } => {
+                self.pauses.end(connection.id);
+                Some(String::new())
+            }
+            _ => {
+                self.told_alike();
+                Some(String::new())
+            }
+        }
     }
 
     /// Tells of the person's connections in other processes too.
@@ -37,11 +152,17 @@ impl Watch {
     ///
     /// # Errors
     /// Nobody reads the NDJSON any more.
-    pub(crate) fn tell(&self, event: &Event, now: UnixTime) -> io::Result<()> {
-        let Some(told) = told(event, self.printer.verbose() || self.json, self.elsewhere) else { return Ok(()) };
+    pub(crate) fn tell(&mut self, event: &Event, now: UnixTime) -> io::Result<()> {
+        let told = told(event, self.printer.verbose() || self.json, self.elsewhere);
         if self.json {
-            return self.printer.json_line(&told.line(now));
+            return told.map_or(Ok(()), |told| self.printer.json_line(&told.line(now)));
         }
+        let more = self.remember(event, now);
+        if let Some(foot) = self.foot.as_mut().filter(|_| self.pauses.is_empty()) {
+            foot.clear();
+        }
+        let (Some(mut told), Some(more)) = (told, more) else { return Ok(()) };
+        told.said = told.said.or(Some(more).filter(|more| !more.is_empty()));
         let style = self.printer.err_style();
         let word = match told.tone {
             Tone::Good => style.good(told.word),
@@ -62,7 +183,7 @@ impl Watch {
                 let _infallible = write!(line, "\n  {} {}", style.dim("do:  "), self.printer.exact(&remedy));
             }
         }
-        self.printer.say(&line);
+        self.say(&line);
         Ok(())
     }
 }
@@ -118,6 +239,9 @@ struct Line<'a> {
     at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a str>,
+    /// When a paused connection ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
     #[serde(flatten)]
     more: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +251,9 @@ struct Line<'a> {
 impl Told<'_> {
     fn line(&self, now: UnixTime) -> Line<'_> {
         let app = self.what.as_deref();
-        Line { event: self.event, at: now.rfc3339(), app, more: &self.more, problem: self.problem }
+        let paused = self.problem.filter(|_| self.event == "suspended");
+        let ends_at = paused.and_then(|problem| pause::ends_at(problem, now)).map(UnixTime::rfc3339);
+        Line { event: self.event, at: now.rfc3339(), app, ends_at, more: &self.more, problem: self.problem }
     }
 }
 
@@ -155,7 +281,7 @@ fn told(event: &Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
         },
         Event::Suspended { connection, problem } => Told {
             tone: Tone::Bad,
-            said: Some(format!("{problem} (the connection stays open and waits)")),
+            said: Some(format!("{problem} ({})", waits(problem))),
             problem: Some(problem),
             ..plain("suspended", "suspended", connection)
         },
@@ -201,6 +327,12 @@ fn told(event: &Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
     })
 }
 
+/// Says that a paused connection waits, and how long.
+fn waits(problem: &Problem) -> String {
+    let long = problem.waits.map(|seconds| format!(" {}", span(seconds)));
+    format!("the connection stays open and waits{}", long.unwrap_or_default())
+}
+
 fn ended(connection: &Connection, sent: u64, received: u64, seconds: f64) -> Value {
     json!({ "connection": connection.id, "sent": sent, "received": received, "seconds": seconds })
 }
@@ -238,12 +370,13 @@ mod tests {
     #[test]
     fn an_event_is_one_line_that_begins_with_its_name() {
         let connection = Connection { id: 3, to: "db-prod.ztsa:5432".parse().unwrap(), way: Way::Forward };
-        let problem = Arc::new(problem::new("risk.user").with_detail("your risk is 70 of 100"));
+        let problem = Arc::new(problem::new("risk.user").with_detail("your risk is 70 of 100").with_wait(60));
         let event = Event::Suspended { connection, problem };
         let told = told(&event, false, false).unwrap();
         let line = serde_json::to_string(&told.line(UnixTime(0))).unwrap();
-        let start = r#"{"event":"suspended","at":"1970-01-01T00:00:00Z","app":"db-prod","connection":3,"problem":{"#;
+        let start = r#"{"event":"suspended","at":"1970-01-01T00:00:00Z","app":"db-prod","ends_at":"1970-01-01T00:01:00Z","connection":3,"problem":{"#;
         assert!(line.starts_with(start), "{line}");
+        assert!(told.said.unwrap().ends_with("(the connection stays open and waits 60 s)"));
     }
 
     #[test]

@@ -59,6 +59,17 @@ pub(crate) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     (socket.inode != 0).then_some(socket.uid)
 }
 
+/// Says whether a process still has the connection from `peer` to `local` open at its end; `None` when the kernel does
+/// not tell.
+///
+/// A program that has only ended its own direction has it open; one that has crashed or closed it has not.
+pub(crate) fn held(peer: SocketAddr, local: SocketAddr) -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    return diag::find(plain(peer), plain(local)).map(|socket| socket.inode != 0);
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Finds who listens on `address`, or on its port at any address.
 pub(crate) fn holder(address: SocketAddr) -> Option<Holder> {
     let matches = |socket: &Socket| {

@@ -45,6 +45,7 @@ impl From<Map<String, Value>> for Problem {
             acr_values: text("acr_values", 256),
             max_age: number("max_age"),
             decision: text("decision", 64),
+            waits: number("waits"),
             code,
         }
     }
@@ -124,6 +125,9 @@ impl Serialize for Problem {
         }
         if let Some(decision) = &self.decision {
             map.serialize_entry("decision", decision)?;
+        }
+        if let Some(waits) = self.waits {
+            map.serialize_entry("waits", &waits)?;
         }
         map.end()
     }
