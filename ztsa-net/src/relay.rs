@@ -164,6 +164,8 @@ where
         End::Finished => {}
         End::Access(problem) if tells => {
             meter.stopped();
+            // thousands may end at once: all of them stop before the first of them spends time on its goodbye
+            tokio::task::yield_now().await;
             // the reason goes behind what was sent before; a peer that does not take it in time is reset all the same
             let _ = send.notice(&Notice::End(Box::new((**problem).clone())));
             let gone = std::future::poll_fn(|context| send.poll_reset(context));

@@ -210,7 +210,8 @@ async fn the_last_byte_before_a_pause_and_before_an_end_is_noted_when_it_is_the_
     let ignored = Traffic::default();
     let mut ignore = |_: &Notice| {};
     let reason = Arc::new(problem::new("risk.user"));
-    let (second, _) = (Duration::from_secs(1), app.write_all(&[1; 1000]).await.unwrap());
+    let second = Duration::from_secs(1);
+    app.write_all(&[1; 1000]).await.unwrap();
     let (_, gateway, ()) = tokio::join!(
         run(local, tunnel.client, Authority::Peer(&mut ignore), &ignored),
         run(remote, tunnel.gateway, Authority::Own(receiver), &stops),
