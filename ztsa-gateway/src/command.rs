@@ -14,6 +14,7 @@ mod run;
 mod sessions;
 mod socket;
 mod status;
+mod top;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     Policy(policy::Args),
     /// Show who is connected to what, and end it.
     Sessions(sessions::Args),
+    /// Watch who is connected to what.
+    Top(top::Args),
     /// Show risk, and say what it is.
     Risk(risk::Args),
     /// Show devices, and approve or block them.
@@ -76,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Policy(args) => policy::run(args),
         Command::Sessions(args) => sessions::run(args),
+        Command::Top(args) => top::run(&args),
         Command::Risk(args) => risk::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Audit(args) => audit::run(args),

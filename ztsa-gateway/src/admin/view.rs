@@ -48,15 +48,16 @@ pub(super) fn session(engine: &Engine, row: &SessionRow) -> Value {
         "name": person.as_ref().and_then(|person| person.name.clone()),
         "email": person.as_ref().and_then(|person| person.email.clone()),
         "device": row.device,
+        "device_name": engine.store().device(&row.device).and_then(|device| device.name),
         "started_at": row.started_at,
         "ends_at": row.ends_at,
         "risk": { "user": scores.user, "device": scores.device, "session": scores.session },
         "tickets": engine.ticket_count(&row.id),
-        "tunnels": tunnels.iter().map(|open| tunnel(open)).collect::<Vec<_>>(),
+        "tunnels": tunnels.iter().map(|open| tunnel(engine, open)).collect::<Vec<_>>(),
     })
 }
 
-fn tunnel(tunnel: &Tunnel) -> Value {
+fn tunnel(engine: &Engine, tunnel: &Tunnel) -> Value {
     let (access, code) = match tunnel.access() {
         Access::Open => ("open", None),
         Access::Suspended(problem) => ("suspended", Some(problem.code.clone())),
@@ -71,6 +72,7 @@ fn tunnel(tunnel: &Tunnel) -> Value {
         "down": tunnel.down(),
         "ticket": tunnel.ticket,
         "access": access,
+        "waits_until": engine.leases().waits_until(tunnel.id),
         "code": code,
     })
 }

@@ -98,7 +98,41 @@ pub(crate) fn changed(value: &Value) -> String {
     if parts.is_empty() { "no live tunnel changed".to_owned() } else { parts.join(", ") }
 }
 
+/// Says a number of bytes in a few characters: `0 B`, `1.5 kB`, `23 MB`.
+#[expect(clippy::cast_precision_loss, reason = "it is rounded for people")]
+pub(crate) fn bytes(count: u64) -> String {
+    let mut size = count as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if size < 999.5 {
+            return if unit == "B" || size >= 9.95 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1000.0;
+    }
+    format!("{size:.0} PB")
+}
+
 /// Counts tunnels in words.
 pub(crate) fn tunnel_count(count: u64) -> String {
     if count == 1 { "1 tunnel".to_owned() } else { format!("{count} tunnels") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_said_in_a_few_characters() {
+        for (count, said) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (9_949, "9.9 kB"),
+            (9_950, "10 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.0 MB"),
+            (u64::MAX, "18447 PB"),
+        ] {
+            assert_eq!(bytes(count), said);
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! `ztsa-gateway sessions`.
 
+use std::collections::BTreeMap;
+
 use clap::{ArgGroup, Subcommand};
 use serde_json::Value;
 use ztsa_gateway::admin::request::Request;
 
 use super::failure::Failure;
-use super::output::{count, line, list, person, table, text, time, tunnel_count};
+use super::output::{bytes, count, line, list, person, table, text, time, tunnel_count};
 use super::socket;
 
 #[derive(Debug, clap::Args)]
@@ -81,22 +83,49 @@ fn show(answer: &Value) -> Result<(), Failure> {
             time(session, "started_at"),
             worst.to_string(),
             tunnels.len().to_string(),
+            bytes(tunnels.iter().map(|tunnel| count(tunnel, "up")).sum()),
+            bytes(tunnels.iter().map(|tunnel| count(tunnel, "down")).sum()),
             apps(tunnels),
         ]);
     }
-    table(&["USER", "SESSION", "DEVICE", "SINCE", "RISK", "TUNNELS", "APPS"], &rows, "nobody is signed in")
+    let head = ["USER", "SESSION", "DEVICE", "SINCE", "RISK", "TUNNELS", "UP", "DOWN", "APPS"];
+    table(&head, &rows, "nobody is signed in")
 }
 
-/// Names the apps of some tunnels, each once, with those that are paused marked.
+/// Names the apps of some tunnels, each once, with how many lead there and how many of them are paused.
 fn apps(tunnels: &[Value]) -> String {
-    let mut apps: Vec<String> = tunnels
-        .iter()
-        .map(|tunnel| match text(tunnel, "access").as_str() {
-            "suspended" => format!("{} (suspended)", text(tunnel, "app")),
-            _ => text(tunnel, "app"),
-        })
-        .collect();
-    apps.sort();
-    apps.dedup();
-    apps.join(", ")
+    let mut apps = BTreeMap::<String, (u64, u64)>::new();
+    for tunnel in tunnels {
+        let (all, paused) = apps.entry(text(tunnel, "app")).or_default();
+        *all += 1;
+        *paused += u64::from(text(tunnel, "access") == "suspended");
+    }
+    let named = apps.into_iter().map(|(app, counts)| match counts {
+        (1, 0) => app,
+        (1, _) => format!("{app} (suspended)"),
+        (all, 0) => format!("{app} ({all})"),
+        (all, paused) => format!("{app} ({all}, {paused} suspended)"),
+    });
+    named.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn apps_are_named_once_with_how_many_tunnels_are_paused() {
+        let tunnel = |app: &str, access: &str| json!({ "app": app, "access": access });
+        let tunnels = [
+            tunnel("wiki", "open"),
+            tunnel("db", "suspended"),
+            tunnel("db", "open"),
+            tunnel("echo", "suspended"),
+            tunnel("wiki", "open"),
+            tunnel("ssh", "open"),
+        ];
+        assert_eq!(apps(&tunnels), "db (2, 1 suspended), echo (suspended), ssh, wiki (2)");
+    }
 }
