@@ -5,14 +5,18 @@
 //! `ztsa proxy` as the client. See docs/reference/performance.md for what the figures mean.
 
 mod app;
+mod deadline;
+mod evaluation;
 mod idle;
 mod latency;
 mod machine;
+mod people;
 mod process;
 mod report;
 mod revocation;
 mod route;
 mod sample;
+mod scrape;
 mod stack;
 mod throughput;
 mod wire;
@@ -40,12 +44,28 @@ pub(crate) struct Args {
     /// Print one JSON object as the last line instead of a table
     #[arg(long)]
     json: bool,
+    /// Measure this alone
+    #[arg(long, value_enum)]
+    only: Option<Only>,
     /// Measure the release programs as they are
     #[arg(long, hide = true)]
     no_build: bool,
     /// Be the private app of a measurement
     #[arg(long, hide = true)]
     serve_app: bool,
+}
+
+/// A part that can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// Bytes and new connections.
+    Throughput,
+    /// Idle tunnels.
+    Memory,
+    /// A thousand tunnels of one person ended.
+    Revocation,
+    /// Ten thousand tunnels of a hundred people paused, resumed and ended.
+    Evaluation,
 }
 
 /// How much is measured.
@@ -77,6 +97,11 @@ const FULL: Plan = Plan {
 
 /// Idle tunnels at which memory is read.
 const IDLE: [usize; 3] = [0, 1_000, 10_000];
+/// How long each load may take; twice what a busy machine needs.
+const ROUND: Duration = Duration::from_secs(240);
+const MEMORY: Duration = Duration::from_secs(180);
+const REVOCATION: Duration = Duration::from_secs(240);
+const EVALUATION: Duration = Duration::from_secs(420);
 /// Files that a process needs beside those of its tunnels.
 const SPARE_FILES: u64 = 300;
 
@@ -95,6 +120,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     command::run(&mut workspace.cargo(&build))?;
     let mut again = Command::new(programs.join("xtask"));
     again.args(["bench", "--no-build"]);
+    if let Some(only) = args.only.as_ref().and_then(clap::ValueEnum::to_possible_value) {
+        again.args(["--only", only.get_name()]);
+    }
     again.args([(args.quick, "--quick"), (args.json, "--json")].into_iter().filter(|flag| flag.0).map(|flag| flag.1));
     // returns only when it failed
     let source = again.exec();
@@ -111,21 +139,32 @@ fn measure(args: &Args, programs: &Path, folder: &Path) -> Result<(), Failure> {
     let plan = if args.quick { &QUICK } else { &FULL };
     let limit = process::raise_limit();
     let mut figures = Figures { machine: machine::describe(), rounds: plan.rounds, ..Figures::default() };
+    let wanted = |part: Only| args.only.is_none_or(|only| only == part);
     for round in 1..=plan.rounds {
+        if !wanted(Only::Throughput) {
+            break;
+        }
         eprintln!("round {round} of {}: throughput, latency", plan.rounds);
-        let mut stack = Stack::start(programs)?;
-        throughput::round(&stack, plan.bulk, &mut figures.throughput)?;
-        small(&mut stack, plan, &mut figures)?;
+        deadline::within("a round of throughput and latency", ROUND, || {
+            let mut stack = Stack::start(programs)?;
+            throughput::round(&stack, plan.bulk, &mut figures.throughput)?;
+            small(&mut stack, plan, &mut figures)
+        })?;
     }
-    eprintln!("memory of idle tunnels");
-    let counts: Vec<usize> = IDLE.into_iter().filter(|count| *count as u64 + SPARE_FILES < limit).collect();
-    if counts.len() < IDLE.len() {
-        eprintln!("only {limit} files may be open here: raise it (ulimit -n {}) to measure all", 10_000 + SPARE_FILES);
+    if wanted(Only::Memory) {
+        eprintln!("memory of idle tunnels");
+        figures.memory = deadline::within("memory of idle tunnels", MEMORY, || memory(programs, limit))?;
     }
-    figures.memory = idle::measure(&Stack::start(programs)?, &counts)?;
-    eprintln!("revocation");
-    figures.revocation = revocation::measure(&Stack::start(programs)?, plan.revocations)?;
-
+    if wanted(Only::Revocation) {
+        eprintln!("revocation");
+        figures.revocation = deadline::within("revocation", REVOCATION, || {
+            revocation::measure(&Stack::start(programs)?, plan.revocations)
+        })?;
+    }
+    if wanted(Only::Evaluation) {
+        eprintln!("evaluation: {} tunnels of {} people", evaluation::PEOPLE * evaluation::EACH, evaluation::PEOPLE);
+        figures.evaluation = Some(deadline::within("evaluation", EVALUATION, || evaluation::measure(programs))?);
+    }
     let json = figures.json();
     let file = folder.join("latest.json");
     fs::create_dir_all(folder).map_err(|source| Failure::file(folder, source))?;
@@ -137,6 +176,14 @@ fn measure(args: &Args, programs: &Path, folder: &Path) -> Result<(), Failure> {
         println!("{}\nas JSON: {}", figures.table(), file.display());
     }
     Ok(())
+}
+
+fn memory(programs: &Path, limit: u64) -> Result<Vec<idle::Memory>, Failure> {
+    let counts: Vec<usize> = IDLE.into_iter().filter(|count| *count as u64 + SPARE_FILES < limit).collect();
+    if counts.len() < IDLE.len() {
+        eprintln!("only {limit} files may be open here: raise it (ulimit -n {}) to measure all", 10_000 + SPARE_FILES);
+    }
+    idle::measure(&Stack::start(programs)?, &counts)
 }
 
 /// Measures small things over the three ways, and new connections through a forwarded port.

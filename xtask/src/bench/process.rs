@@ -1,10 +1,11 @@
 //! The processes that are measured: started, asked what they cost, ended.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
@@ -17,6 +18,19 @@ const START: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// Ticks of /proc/PID/stat in a second: `USER_HZ`, 100 wherever Linux runs these days.
 const TICKS: f64 = 100.0;
+
+/// The processes that run now, for the case that the bench gives up.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Kills every process that was started here and still runs.
+pub(super) fn kill_all() {
+    for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        if let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) {
+            // one that has ended already needs no signal
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
 
 /// A running process; it is ended when dropped.
 pub(super) struct Process {
@@ -36,6 +50,7 @@ impl Process {
             program: command.get_program().to_string_lossy().into_owned(),
             source,
         })?;
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(child.id());
         let (send, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
             // ends with the process; reading on keeps it from blocking on a full pipe
@@ -131,10 +146,11 @@ impl Drop for Process {
             } else if Instant::now() > deadline {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
-                return;
+                break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.child.id());
     }
 }
 

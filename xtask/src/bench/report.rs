@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::evaluation::{Change, Evaluation};
 use super::idle::Memory;
 use super::revocation::Revocation;
 use super::sample::{Throughput, Times, float, median};
@@ -33,6 +34,7 @@ pub(super) struct Figures {
     pub(super) forward: Times,
     pub(super) memory: Vec<Memory>,
     pub(super) revocation: Revocation,
+    pub(super) evaluation: Option<Evaluation>,
 }
 
 impl Figures {
@@ -89,6 +91,7 @@ impl Figures {
                 "answer_p50_ms": round(revocation.answer.percentile(50) / 1e3),
                 "tunnels": revocation.ended, "resets": revocation.resets,
             },
+            "evaluation": self.evaluation.as_ref().map(evaluation),
             "bounds": { "tcp": small(&self.tcp), "tls": small(&self.tls) },
         })
     }
@@ -149,8 +152,63 @@ impl Figures {
             seen.end.percentile(100) / 1e3,
             seen.resets,
         ));
+        if let Some(seen) = &self.evaluation {
+            line(format_args!(
+                "\n{} live tunnels, ms              gateway p50 / p99   outside p50 / p99 / last   answer p50 / last",
+                seen.live
+            ));
+            for (name, change) in changes(seen) {
+                let (inside, outside, answer) = (&change.inside, &change.outside, &change.answer);
+                line(format_args!(
+                    "  {name:<32} {:>8.1} / {:<8.1} {:>8.1} / {:.1} / {:<8.1} {:>6.1} / {:.1}",
+                    inside.percentile(50),
+                    inside.percentile(99),
+                    outside.percentile(50) / 1e3,
+                    outside.percentile(99) / 1e3,
+                    outside.percentile(100) / 1e3,
+                    answer.percentile(50) / 1e3,
+                    answer.percentile(100) / 1e3,
+                ));
+            }
+        }
         text
     }
+}
+
+fn changes(seen: &Evaluation) -> [(&'static str, &Change); 6] {
+    [
+        ("one person's tunnels suspended", &seen.one_suspended),
+        ("one person's tunnels restored", &seen.one_restored),
+        ("one person's tunnels ended", &seen.one_ended),
+        ("all suspended", &seen.all_suspended),
+        ("all restored", &seen.all_restored),
+        ("all ended", &seen.all_ended),
+    ]
+}
+
+fn evaluation(seen: &Evaluation) -> Value {
+    let mut members = Map::from_iter([("live".to_owned(), json!(seen.live))]);
+    for ((_, change), key) in changes(seen).into_iter().zip([
+        "one_suspended",
+        "one_restored",
+        "one_ended",
+        "all_suspended",
+        "all_restored",
+        "all_ended",
+    ]) {
+        let (inside, outside, answer) = (&change.inside, &change.outside, &change.answer);
+        members.insert(
+            key.to_owned(),
+            json!({
+                "tunnels": change.tunnels,
+                "gateway_p50_ms": round(inside.percentile(50)), "gateway_p99_ms": round(inside.percentile(99)),
+                "p50_ms": round(outside.percentile(50) / 1e3), "p99_ms": round(outside.percentile(99) / 1e3),
+                "max_ms": round(outside.percentile(100) / 1e3),
+                "answer_p50_ms": round(answer.percentile(50) / 1e3), "answer_max_ms": round(answer.percentile(100) / 1e3),
+            }),
+        );
+    }
+    Value::Object(members)
 }
 
 fn small(small: &Small) -> Value {

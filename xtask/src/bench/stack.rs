@@ -43,23 +43,35 @@ pub(super) struct Stack {
     proxy: SocketAddr,
 }
 
+/// What `ztsa-gateway dev --json` says first.
 #[derive(Deserialize)]
-struct GatewayReady {
-    gateway: String,
-    ca_file: PathBuf,
-    admin: PathBuf,
+pub(super) struct GatewayReady {
+    /// Its URL.
+    pub(super) gateway: String,
+    /// The certificate authority to trust.
+    pub(super) ca_file: PathBuf,
+    /// The administrator's socket.
+    pub(super) admin: PathBuf,
 }
 
+/// What `ztsa proxy --json` says first.
 #[derive(Deserialize)]
-struct ClientReady {
-    listen: SocketAddr,
+pub(super) struct ClientReady {
+    /// Where it listens.
+    pub(super) listen: SocketAddr,
 }
 
 /// A folder for one measurement, removed with it. It is short, as the path of a socket must be.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn make() -> Result<Self, Failure> {
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes one.
+    pub(super) fn make() -> Result<Self, Failure> {
         let base = std::env::temp_dir();
         for number in 0..1000 {
             let path = base.join(format!("ztsa-bench-{}-{number}", std::process::id()));
@@ -72,7 +84,8 @@ impl Folder {
         Err(Failure::Wrong(format!("remove the old folders {}/ztsa-bench-*", base.display())))
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+    /// Writes a file.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
         let path = self.0.join(name);
         fs::write(&path, text).map_err(|source| Failure::file(&path, source))?;
         Ok(path)
@@ -90,9 +103,7 @@ impl Stack {
     /// Starts everything; `programs` is the folder of the release binaries.
     pub(super) fn start(programs: &Path) -> Result<Self, Failure> {
         let folder = Folder::make()?;
-        let mut app =
-            Process::start("app", &folder.0, Command::new(programs.join("xtask")).args(["bench", "--serve-app"]))?;
-        let ready: app::Ready = app.json()?;
+        let (app, ready) = app(programs, &folder)?;
         let added = folder.write("apps.toml", &tables(&[(APP, ready.tcp), (OTHER, ready.other)]))?;
         let mut command = Command::new(programs.join("ztsa-gateway"));
         command.args(["dev", "--listen", "127.0.0.1:0", "--approve", USER, "--json", "--add-config"]).arg(added);
@@ -160,16 +171,30 @@ impl Stack {
 
     /// Opens the administrator's socket.
     pub(super) fn administrator(&self) -> Result<Administrator, Failure> {
-        let stream = UnixStream::connect(&self.admin).map_err(|source| Failure::file(&self.admin, source))?;
-        stream.set_read_timeout(Some(ORDER)).map_err(|source| Failure::file(&self.admin, source))?;
-        let write = stream.try_clone().map_err(|source| Failure::file(&self.admin, source))?;
-        Ok(Administrator { path: self.admin.clone(), write, read: BufReader::new(stream) })
+        administrator(&self.admin)
     }
 
     /// Explains a failed connection by what the processes have logged.
     pub(super) fn explain(&self, what: &str, error: &dyn std::fmt::Display) -> Failure {
         Failure::Wrong(format!("{what}: {error}\n{}\n{}", self.client.failed("ran"), self.gateway.failed("ran")))
     }
+}
+
+/// Starts the private app.
+pub(super) fn app(programs: &Path, folder: &Folder) -> Result<(Process, app::Ready), Failure> {
+    let mut command = Command::new(programs.join("xtask"));
+    let mut app = Process::start("app", &folder.0, command.args(["bench", "--serve-app"]))?;
+    let ready = app.json()?;
+    Ok((app, ready))
+}
+
+/// Opens the administrator's socket of a gateway.
+pub(super) fn administrator(path: &Path) -> Result<Administrator, Failure> {
+    let failed = |source| Failure::file(path, source);
+    let stream = UnixStream::connect(path).map_err(failed)?;
+    stream.set_read_timeout(Some(ORDER)).map_err(failed)?;
+    let write = stream.try_clone().map_err(failed)?;
+    Ok(Administrator { path: path.to_owned(), write, read: BufReader::new(stream) })
 }
 
 /// The administrator's end of the gateway's socket.
@@ -195,7 +220,8 @@ impl Administrator {
     }
 }
 
-fn ztsa(programs: &Path, environment: &[(&'static str, PathBuf)], arguments: &[&str]) -> Command {
+/// A command of the client, apart from the settings of the machine.
+pub(super) fn ztsa(programs: &Path, environment: &[(&'static str, PathBuf)], arguments: &[&str]) -> Command {
     let mut command = Command::new(programs.join("ztsa"));
     command.args(arguments).envs(environment.iter().cloned());
     // the machine's own settings are not what is measured
@@ -205,7 +231,8 @@ fn ztsa(programs: &Path, environment: &[(&'static str, PathBuf)], arguments: &[&
     command
 }
 
-fn tables(apps: &[(&str, SocketAddr)]) -> String {
+/// Tables of apps for the gateway.
+pub(super) fn tables(apps: &[(&str, SocketAddr)]) -> String {
     let table = |(name, target): &(&str, SocketAddr)| {
         format!("[[app]]\nname = \"{name}\"\nkind = \"tcp\"\ntarget = \"{target}\"\ntags = [\"sample\"]\n")
     };
