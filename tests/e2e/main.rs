@@ -3,6 +3,7 @@
 mod clock;
 mod condition;
 mod denial;
+mod evaluation;
 mod flight;
 mod guest;
 mod house;

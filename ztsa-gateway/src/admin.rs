@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -180,8 +180,10 @@ async fn converse(stream: UnixStream, engine: &Engine, reload: &Reload) -> io::R
         if length == 0 {
             return Ok(());
         }
+        // from here on it is counted how long it takes until the last byte has moved
+        let arrived = Instant::now();
         let whole = line.ends_with(b"\n") || (length as u64) < MAX_LINE;
-        let mut answer = if whole { answered(engine, reload, line).await } else { answer::too_long() };
+        let mut answer = if whole { answered(engine, reload, line, arrived).await } else { answer::too_long() };
         answer.push(b'\n');
         tokio::time::timeout(SILENCE, write.write_all(&answer)).await??;
         if !whole {
@@ -191,10 +193,10 @@ async fn converse(stream: UnixStream, engine: &Engine, reload: &Reload) -> io::R
 }
 
 /// Answers on a thread of its own: reading policies or judging thousands of tunnels takes a while.
-async fn answered(engine: &Engine, reload: &Reload, line: Vec<u8>) -> Vec<u8> {
+async fn answered(engine: &Engine, reload: &Reload, line: Vec<u8>, arrived: Instant) -> Vec<u8> {
     let (engine, reload) = (engine.clone(), reload.clone());
     let store = engine.store().clone();
-    let answer = tokio::task::spawn_blocking(move || answer::answer(&engine, &reload, &line)).await;
+    let answer = tokio::task::spawn_blocking(move || answer::answer(&engine, &reload, &line, arrived)).await;
     // the tunnels know already; the next start must know, too
     if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(5), store.flush()).await {
         tracing::warn!(%error, "an administrator's order holds now, but is not on disk yet");

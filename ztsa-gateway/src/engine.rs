@@ -27,7 +27,8 @@ use ztsa_proto::time::UnixTime;
 
 use crate::audit::Audit;
 use crate::config::{App, Config};
-use crate::lease::Leases;
+use crate::lease::{Closed, Leases};
+use crate::measure::{Cause, Measures, Why};
 use crate::policy::{self, Policies, PolicyError};
 use crate::posture::Posture;
 use crate::risk::Risk;
@@ -45,6 +46,8 @@ pub use signal::{Hold, News};
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    /// What this handle's orders are put down to.
+    cause: Option<Cause>,
 }
 
 /// Names what an engine works with.
@@ -72,6 +75,7 @@ struct Inner {
     risk: Risk,
     tickets: Tickets,
     leases: Leases,
+    measures: Arc<Measures>,
     policies: ArcSwap<Policies>,
     /// Stands for whatever is no app, so that a question about it takes the way of any other.
     nothing: App,
@@ -106,7 +110,9 @@ impl Engine {
         let policies = Policies::load(&config.policy.dir, &config.apps, posture.catalogue())?;
         record::loaded(&audit, now, &policies);
         let reporter = (audit.clone(), clock.clone());
-        let leases = Leases::new(config.limits, move |closed| record::closed(&reporter.0, reporter.1.now(), &closed));
+        let measures = Arc::<Measures>::default();
+        let closed = move |closed: Closed<'_>| record::closed(&reporter.0, reporter.1.now(), &closed);
+        let leases = Leases::new(config.limits, Arc::clone(&measures), closed);
         let inner = Inner {
             risk: Risk::restore(store.clone(), now),
             tickets: Tickets::restore(store.clone(), now),
@@ -116,6 +122,7 @@ impl Engine {
             posture,
             clock,
             leases,
+            measures,
             policies: ArcSwap::from_pointee(policies),
             nothing: policy::nothing()?,
             policies_seen: AtomicU64::new(seen),
@@ -129,9 +136,25 @@ impl Engine {
             held: ArcSwap::default(),
             news: broadcast::channel(signal::NEWS).0,
         };
-        let engine = Self { inner: Arc::new(inner) };
+        let engine = Self { inner: Arc::new(inner), cause: None };
         engine.restore_attested();
         Ok(engine)
+    }
+
+    /// Gives a handle whose orders are put down to a cause: the time from it to the last byte is measured.
+    #[must_use]
+    pub fn because(&self, cause: Cause) -> Self {
+        Self { inner: Arc::clone(&self.inner), cause: Some(cause) }
+    }
+
+    /// Gives a handle whose orders are put down to what they already were, else to `why` and this moment.
+    fn because_of(&self, why: Why) -> Self {
+        self.because(self.cause.unwrap_or_else(|| Cause::now(why)))
+    }
+
+    /// Gives what is counted.
+    pub fn measures(&self) -> &Measures {
+        &self.inner.measures
     }
 
     /// Gives the registry of live tunnels.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::lease::Selector;
 use crate::listen;
-use crate::metrics::{self, Counts};
+use crate::metrics;
 use crate::policy::PolicyError;
 use crate::posture::{AuthorityError, Posture};
 use crate::reload::{Reload, ReloadError, Reloaded};
@@ -119,7 +119,7 @@ impl Gateway {
         let server = Server::new(engine.clone(), authn, &signals, clock);
         if let Some(scrapes) = scrapes {
             let counted = (engine.clone(), strangers.clone());
-            scope.spawn(metrics::run(scrapes, move || Counts::of(&counted.0, &counted.1), scope.spawner()));
+            scope.spawn(metrics::run(scrapes, move || metrics::scrape(&counted.0, &counted.1), scope.spawner()));
         }
         scope.spawn(listen::run(listener, certificate, server, strangers.clone(), scope.spawner()));
         Ok(Self { scope, addresses, engine, store, audit, admin, strangers, reload })
@@ -169,7 +169,7 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let reason = ztsa_proto::problem::new("gateway.draining").with_detail("the gateway is going down");
-        self.engine.leases().end(&Selector::All, &Arc::new(reason));
+        self.engine.leases().end(&Selector::All, &Arc::new(reason), None);
         self.scope.drain(Duration::from_millis(500)).await;
         self.admin.shutdown(Duration::from_millis(500)).await;
         self.audit.flush().await;

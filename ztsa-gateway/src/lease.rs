@@ -16,6 +16,7 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use crate::config::{App, Limits};
+use crate::measure::{Cause, Measures};
 
 use table::Table;
 pub use tunnel::{Closed, End, Opening, Tunnel};
@@ -68,6 +69,7 @@ pub struct Lease {
 pub struct Leases {
     table: Arc<Mutex<Table>>,
     limits: Arc<ArcSwap<Limits>>,
+    measures: Arc<Measures>,
     closed: Arc<dyn Fn(Closed<'_>) + Send + Sync>,
 }
 
@@ -79,8 +81,9 @@ impl std::fmt::Debug for Leases {
 
 impl Leases {
     /// Makes an empty registry; `closed` hears of every tunnel that ends, once.
-    pub fn new(limits: Limits, closed: impl Fn(Closed<'_>) + Send + Sync + 'static) -> Self {
-        Self { table: Arc::default(), limits: Arc::new(ArcSwap::from_pointee(limits)), closed: Arc::new(closed) }
+    pub fn new(limits: Limits, measures: Arc<Measures>, closed: impl Fn(Closed<'_>) + Send + Sync + 'static) -> Self {
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        Self { table: Arc::default(), limits, measures, closed: Arc::new(closed) }
     }
 
     /// Changes the limits; what is open stays.
@@ -107,6 +110,7 @@ impl Leases {
             return Err(Box::new(problem));
         }
         let tunnel = table.insert(opening);
+        self.measures.opened.add(1);
         Ok(Lease { tunnel, registry: self.clone() })
     }
 
@@ -125,47 +129,68 @@ impl Leases {
         self.table().count(selector)
     }
 
+    /// Counts the tunnels that are paused.
+    pub fn suspended(&self) -> usize {
+        self.table().waiting()
+    }
+
+    /// Counts the bytes that went up from clients and down to them, of all tunnels since the start.
+    ///
+    /// It adds up what the live ones have carried so far: for somebody who asks now and then.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.table().traffic()
+    }
+
+    /// Says until when a paused tunnel waits.
+    pub fn waits_until(&self, tunnel: TunnelId) -> Option<UnixTime> {
+        self.table().waits_until(tunnel)
+    }
+
     /// Lists the tunnels that `selector` names.
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Tunnel>> {
         self.table().select(selector)
     }
 
     /// Ends the tunnels that `selector` names and gives those that were not over already.
-    pub fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Vec<Arc<Tunnel>> {
+    pub fn end(&self, selector: &Selector, problem: &Arc<Problem>, cause: Option<Cause>) -> Vec<Arc<Tunnel>> {
         let mut ended = self.select(selector);
-        ended.retain(|tunnel| tunnel.change(Access::Ended(Arc::clone(problem))));
+        ended.retain(|tunnel| self.end_tunnel(tunnel, problem, cause));
         ended
     }
 
     /// Ends one tunnel; says whether it was not over already.
-    pub fn end_tunnel(&self, tunnel: &Tunnel, problem: &Arc<Problem>) -> bool {
-        tunnel.change(Access::Ended(Arc::clone(problem)))
+    pub fn end_tunnel(&self, tunnel: &Tunnel, problem: &Arc<Problem>, cause: Option<Cause>) -> bool {
+        tunnel.change(Access::Ended(Arc::clone(problem)), cause)
     }
 
     /// Pauses one tunnel until `until` at the latest; says whether that changed anything.
-    pub fn suspend(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, until: UnixTime) -> bool {
+    pub fn suspend(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, until: UnixTime, cause: Option<Cause>) -> bool {
         // one lock around both: a pause without a deadline would last for ever
         let mut table = self.table();
         table.suspended(tunnel.id, until);
-        tunnel.change(Access::Suspended(Arc::clone(problem)))
+        let was = tunnel.is_suspended();
+        let changed = tunnel.change(Access::Suspended(Arc::clone(problem)), cause);
+        self.measures.suspensions.add(usize::from(changed && !was));
+        changed
     }
 
     /// Lets bytes flow again through a paused tunnel; says whether that changed anything.
     pub fn restore(&self, tunnel: &Arc<Tunnel>) -> bool {
         let mut table = self.table();
-        let restored = tunnel.change(Access::Open);
+        let restored = tunnel.change(Access::Open, None);
         if restored {
+            self.measures.restorations.add(1);
             table.restored(tunnel.id);
         }
         restored
     }
 
     /// Ends the tunnels that stayed paused beyond their grace time, each for the reason it was paused for.
-    pub fn end_overdue(&self, now: UnixTime) -> Vec<Arc<Tunnel>> {
+    pub fn end_overdue(&self, now: UnixTime, cause: Option<Cause>) -> Vec<Arc<Tunnel>> {
         let mut overdue = self.table().overdue(now);
         overdue.retain(|tunnel| {
             let Access::Suspended(problem) = tunnel.access() else { return false };
-            tunnel.change(Access::Ended(problem))
+            tunnel.change(Access::Ended(problem), cause)
         });
         overdue
     }
@@ -196,6 +221,13 @@ impl Lease {
         self.tunnel.watch()
     }
 
+    /// Notes that no byte moves any more, for the time that it took.
+    pub fn stopped(&self) {
+        if let Some((cause, outcome)) = self.tunnel.stopped() {
+            self.registry.measures.stopped(cause, outcome);
+        }
+    }
+
     /// Counts bytes from the client to the app.
     pub fn count_up(&self, bytes: u64) {
         self.tunnel.count_up(bytes);
@@ -215,7 +247,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.registry.table().remove(&self.tunnel);
-        (self.registry.closed)(self.tunnel.closed());
+        let closed = self.tunnel.closed();
+        self.registry.measures.ended.add(closed.end.how());
+        (self.registry.closed)(closed);
     }
 }
 

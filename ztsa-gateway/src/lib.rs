@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod place;
+pub mod measure;
 pub mod store;
 pub mod audit;
 pub mod metadata;

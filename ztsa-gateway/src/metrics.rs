@@ -1,7 +1,8 @@
 //! What Prometheus scrapes: counts only, never a name.
 
+mod text;
+
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -12,91 +13,119 @@ use ztsa_net::accept::Listener;
 use ztsa_net::task::Spawner;
 
 use crate::engine::Engine;
+use crate::measure::{Label as _, Measures};
 use crate::stranger::{Strangers, Tally};
+use text::{Kind, Text};
 
 /// How long a request's head may take; an idle connection is closed after it too.
 const HEAD: Duration = Duration::from_secs(15);
 
-/// Holds what is counted, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Live tunnels.
-    pub tunnels: u64,
-    /// Sessions that have neither ended nor run out.
-    pub sessions: u64,
-    /// Policies in force.
-    pub policies: u64,
-    /// Audit events lost since the start.
-    pub audit_lost: u64,
-    /// Whether the store can be written.
-    pub store_up: bool,
-    /// What connections cost on which nobody has authenticated.
-    pub strangers: Tally,
+/// Writes down everything that is counted, as it is now.
+pub fn scrape(engine: &Engine, strangers: &Strangers) -> String {
+    let mut text = Text::default();
+    live(&mut text, engine);
+    decisions(&mut text, engine.measures());
+    changes(&mut text, engine);
+    others(&mut text, engine);
+    doors(&mut text, &strangers.tally());
+    text.finish()
 }
 
-impl Counts {
-    /// Counts now.
-    pub fn of(engine: &Engine, strangers: &Strangers) -> Counts {
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        Counts {
-            tunnels: number(engine.leases().len()),
-            sessions: number(engine.list_sessions().len()),
-            policies: number(engine.policy_count()),
-            audit_lost: engine.audit().lost(),
-            store_up: engine.store().healthy(),
-            strangers: strangers.tally(),
-        }
-    }
+/// What is there now.
+fn live(text: &mut Text, engine: &Engine) {
+    let leases = engine.leases();
+    let (grants, tickets) = engine.permissions();
+    text.gauge("ztsa_tunnels", "Live tunnels.", leases.len());
+    text.gauge("ztsa_tunnels_suspended", "Live tunnels that are paused.", leases.suspended());
+    text.gauge("ztsa_sessions", "Sessions that have neither ended nor run out.", engine.list_sessions().len());
+    text.gauge("ztsa_grants", "Grants that are good.", grants);
+    text.gauge("ztsa_tickets", "Tickets that are good.", tickets);
+    text.gauge("ztsa_policies", "Policies in force.", engine.policy_count());
+    let up = usize::from(engine.store().healthy());
+    text.gauge("ztsa_store_up", "1 when the store can be written; nothing new is granted at 0.", up);
+}
 
-    /// Writes the counts in Prometheus' text format, version 0.0.4.
-    pub fn text(&self) -> String {
-        let table = [
-            ("ztsa_tunnels", "gauge", "Live tunnels.", self.tunnels),
-            ("ztsa_sessions", "gauge", "Sessions that have neither ended nor run out.", self.sessions),
-            ("ztsa_policies", "gauge", "Policies in force.", self.policies),
-            ("ztsa_audit_lost_total", "counter", "Audit events lost since the start.", self.audit_lost),
-            (
-                "ztsa_store_up",
-                "gauge",
-                "1 when the store can be written; nothing new is granted at 0.",
-                self.store_up.into(),
-            ),
-            (
-                "ztsa_unauthenticated",
-                "gauge",
-                "Connections on which nobody has authenticated yet.",
-                self.strangers.waiting,
-            ),
-            (
-                "ztsa_handshakes_refused_total",
-                "counter",
-                "Connections not taken: their address had too many handshakes under way.",
-                self.strangers.handshakes_refused,
-            ),
-            (
-                "ztsa_unauthenticated_crowded_out_total",
-                "counter",
-                "Connections cut to make room for newer ones before anybody authenticated on them.",
-                self.strangers.crowded_out,
-            ),
-            (
-                "ztsa_unauthenticated_overdue_total",
-                "counter",
-                "Connections ended because nobody authenticated on them in time.",
-                self.strangers.overdue,
-            ),
-            (
-                "ztsa_unauthenticated_refused_total",
-                "counter",
-                "Connections cut after too many refused requests before anybody authenticated on them.",
-                self.strangers.refused,
-            ),
-        ];
-        let mut text = String::new();
-        for (name, kind, help, value) in table {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-        text
+/// What was asked and answered.
+fn decisions(text: &mut Text, measures: &Measures) {
+    text.family("ztsa_decisions_total", Kind::Counter, "Answers, by what was asked.");
+    for (question, answer, count) in measures.decisions() {
+        text.sample(&[("question", question.as_str()), ("answer", answer.as_str())], count);
+    }
+    let about = "Answers that are no because a policy could not be evaluated.";
+    text.counter("ztsa_policy_errors_total", about, measures.policy_errors.read());
+    text.family(
+        "ztsa_evaluation_seconds",
+        Kind::Histogram,
+        "From a cause to when every live tunnel that it concerns has been judged again and told.",
+    );
+    text.histogram(&[], &measures.rounds.read());
+    text.counter("ztsa_evaluated_tunnels_total", "Live tunnels that were judged again.", measures.judged.read());
+    text.family(
+        "ztsa_signal_to_last_byte_seconds",
+        Kind::Histogram,
+        "From when a cause reached the gateway to when the last byte of a tunnel that it ended or suspended had moved.",
+    );
+    for (why, outcome, read) in measures.to_last_byte() {
+        text.histogram(&[("cause", why.as_str()), ("outcome", outcome.as_str())], &read);
+    }
+}
+
+/// What changed for tunnels, sessions and risk.
+fn changes(text: &mut Text, engine: &Engine) {
+    let measures = engine.measures();
+    text.counter("ztsa_tunnels_opened_total", "Tunnels that were opened.", measures.opened.read());
+    text.counts("ztsa_tunnels_ended_total", "Tunnels that ended.", "how", &measures.ended);
+    text.counter("ztsa_tunnel_suspensions_total", "Times that a tunnel was paused.", measures.suspensions.read());
+    let about = "Times that a paused tunnel went on.";
+    text.counter("ztsa_tunnel_restorations_total", about, measures.restorations.read());
+    let (up, down) = engine.leases().traffic();
+    let about = "Bytes through tunnels: up is from clients to apps.";
+    text.family("ztsa_tunnel_bytes_total", Kind::Counter, about);
+    text.sample(&[("direction", "up")], up);
+    text.sample(&[("direction", "down")], down);
+    text.counts("ztsa_exchanges_total", "Sign-ins and renewals of sessions.", "result", &measures.exchanges);
+    let about = "Sessions that were ended before their time.";
+    text.counter("ztsa_sessions_ended_total", about, measures.sessions_ended.read());
+    text.counts("ztsa_risk_changes_total", "Changes of anybody's risk.", "cause", &measures.risk);
+}
+
+/// What others told and were told, and what was written down.
+fn others(text: &mut Text, engine: &Engine) {
+    let measures = engine.measures();
+    let about = "Security event tokens of other systems.";
+    text.counts("ztsa_signals_received_total", about, "result", &measures.received);
+    let about = "Security event tokens for other systems.";
+    text.counts("ztsa_signals_sent_total", about, "result", &measures.sent);
+    text.counter("ztsa_audit_lost_total", "Audit events lost since the start.", engine.audit().lost());
+}
+
+/// What connections cost on which nobody has authenticated.
+fn doors(text: &mut Text, tally: &Tally) {
+    let waiting = usize::try_from(tally.waiting).unwrap_or(usize::MAX);
+    text.gauge("ztsa_unauthenticated", "Connections on which nobody has authenticated yet.", waiting);
+    for (name, about, count) in [
+        (
+            "ztsa_handshakes_refused_total",
+            "Connections not taken: their address had too many handshakes under way.",
+            tally.handshakes_refused,
+        ),
+        (
+            "ztsa_unauthenticated_crowded_out_total",
+            "Connections cut to make room for newer ones before anybody authenticated on them.",
+            tally.crowded_out,
+        ),
+        (
+            "ztsa_unauthenticated_overdue_total",
+            "Connections ended because nobody authenticated on them in time.",
+            tally.overdue,
+        ),
+        (
+            "ztsa_unauthenticated_refused_total",
+            "Connections cut after too many refused requests before anybody authenticated on them.",
+            tally.refused,
+        ),
+    ] {
+        text.counter(name, about, count);
     }
 }
 
@@ -107,7 +136,7 @@ impl Counts {
 ///
 /// # Cancel safety
 /// Dropping the future stops accepting; connections that run belong to the scope.
-pub async fn run(listener: Listener, count: impl Fn() -> Counts + Clone + Send + Sync + 'static, spawner: Spawner) {
+pub async fn run(listener: Listener, scrape: impl Fn() -> String + Clone + Send + Sync + 'static, spawner: Spawner) {
     let mut ending = std::pin::pin!(spawner.ending());
     loop {
         let (stream, from) = tokio::select! {
@@ -115,9 +144,9 @@ pub async fn run(listener: Listener, count: impl Fn() -> Counts + Clone + Send +
             () = &mut ending => return,
             accepted = listener.accept() => accepted,
         };
-        let count = count.clone();
+        let scrape = scrape.clone();
         spawner.spawn(async move {
-            let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, &count))));
+            let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, &scrape))));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
@@ -130,9 +159,9 @@ pub async fn run(listener: Listener, count: impl Fn() -> Counts + Clone + Send +
     }
 }
 
-fn answer(request: &Request<Incoming>, count: &impl Fn() -> Counts) -> Response<String> {
+fn answer(request: &Request<Incoming>, scrape: &impl Fn() -> String) -> Response<String> {
     let is_ours = request.uri().path() == "/metrics" && matches!(*request.method(), Method::GET | Method::HEAD);
-    let text = if is_ours { count().text() } else { "there is only GET /metrics here\n".to_owned() };
+    let text = if is_ours { scrape() } else { "there is only GET /metrics here\n".to_owned() };
     let mut response = Response::new(text);
     if !is_ours {
         *response.status_mut() = StatusCode::NOT_FOUND;
@@ -149,14 +178,19 @@ mod tests {
     use ztsa_net::task::Scope;
 
     use super::*;
+    use crate::engine::tests::World;
 
     #[tokio::test]
     async fn a_scrape_reads_the_counts_of_the_moment() {
         let scope = Scope::new();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addrs()[0];
-        let count = || Counts { tunnels: 3, audit_lost: 7, ..Counts::default() };
-        scope.spawn(run(listener, count, scope.spawner()));
+        let world = World::new();
+        let alice = world.session("alice", &["dev"], "laptop");
+        let lease = world.open(&alice, "wiki").unwrap();
+        lease.count_up(7);
+        let (engine, strangers) = (world.engine.clone(), Strangers::new(world.engine.config().limits));
+        scope.spawn(run(listener, move || scrape(&engine, &strangers), scope.spawner()));
         let ask = async |line: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{line}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -166,11 +200,26 @@ mod tests {
         };
         let scraped = ask("GET /metrics HTTP/1.1").await;
         assert!(scraped.starts_with("HTTP/1.1 200 OK\r\n"), "{scraped}");
-        for line in
-            ["ztsa_tunnels 3\n", "ztsa_audit_lost_total 7\n", "ztsa_store_up 0\n", "# TYPE ztsa_sessions gauge\n"]
-        {
-            assert!(scraped.contains(line), "{scraped}");
+        for line in [
+            "# TYPE ztsa_sessions gauge",
+            "ztsa_sessions 1",
+            "ztsa_tunnels 1",
+            "ztsa_tunnels_opened_total 1",
+            "ztsa_decisions_total{question=\"connect\",answer=\"allow\"} 1",
+            "ztsa_decisions_total{question=\"connect\",answer=\"deny\"} 0",
+            "ztsa_tunnel_bytes_total{direction=\"up\"} 7",
+            "ztsa_store_up 1",
+        ] {
+            assert!(scraped.contains(&format!("\n{line}\n")), "{line} in {scraped}");
         }
+        assert!(!scraped.contains("alice") && !scraped.contains("wiki"), "{scraped}");
+        drop(lease);
+        let scraped = ask("GET /metrics HTTP/1.1").await;
+        for line in ["ztsa_tunnels 0", "ztsa_tunnels_ended_total{how=\"client\"} 1"] {
+            assert!(scraped.contains(&format!("\n{line}\n")), "{line} in {scraped}");
+        }
+        let kept = "\nztsa_tunnel_bytes_total{direction=\"up\"} 7\n";
+        assert!(scraped.contains(kept), "a tunnel that is over has carried what it has: {scraped}");
         assert!(ask("GET / HTTP/1.1").await.starts_with("HTTP/1.1 404"));
         assert!(ask("POST /metrics HTTP/1.1").await.starts_with("HTTP/1.1 404"));
         assert!(scope.drain(Duration::from_secs(5)).await, "nothing is left running");

@@ -97,6 +97,10 @@ impl Meter for Metered<'_> {
     fn total(&self) -> u64 {
         self.0.tunnel().up() + self.0.tunnel().down()
     }
+
+    fn stopped(&self) {
+        self.0.stopped();
+    }
 }
 
 /// Names a relay's end as the registry does.

@@ -1,6 +1,6 @@
 //! Carries out what an administrator asks for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use ztsa_proto::name::{AppName, SessionId, UserId};
@@ -10,6 +10,7 @@ use super::view;
 use crate::config::duration;
 use crate::engine::{Engine, OrderError};
 use crate::lease::Selector;
+use crate::measure::Cause;
 use crate::reload::Reload;
 use crate::store::{DeviceState, FindUserError, Subject};
 
@@ -21,11 +22,13 @@ struct Fault {
 
 type Answer = Result<Map<String, Value>, Fault>;
 
-/// Answers one line.
-pub(super) fn answer(engine: &Engine, reload: &Reload, line: &[u8]) -> Vec<u8> {
-    let answer = serde_json::from_slice::<Request>(line)
-        .map_err(Fault::syntax)
-        .and_then(|request| order(engine, reload, request));
+/// Answers one line, which has come at `arrived`.
+pub(super) fn answer(engine: &Engine, reload: &Reload, line: &[u8], arrived: Instant) -> Vec<u8> {
+    let answer = serde_json::from_slice::<Request>(line).map_err(Fault::syntax).and_then(|request| {
+        let engine = engine.because(Cause { why: request.why(), at: arrived });
+        let reload = Reload { engine: engine.clone(), ..reload.clone() };
+        order(&engine, &reload, request)
+    });
     match answer {
         Ok(members) => {
             let mut answer = view::members([("ok", Value::Bool(true))]);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Why;
+
 /// Holds one request, as it stands on its line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", deny_unknown_fields)]
@@ -119,4 +121,19 @@ pub enum Request {
     /// Gives the public key that checks the audit log's checkpoints, as a JWK.
     #[serde(rename = "audit.key")]
     AuditKey {},
+}
+
+impl Request {
+    /// Says what the live tunnels that it changes are judged again for.
+    pub fn why(&self) -> Why {
+        match self {
+            Self::DevicesList {}
+            | Self::DevicesApprove { .. }
+            | Self::DevicesBlock { .. }
+            | Self::DevicesRemove { .. } => Why::Device,
+            Self::PolicyReload {} => Why::Policy,
+            Self::Reload {} => Why::Configuration,
+            _ => Why::Administrator,
+        }
+    }
 }

@@ -68,6 +68,11 @@ impl Engine {
 }
 
 impl Grants {
+    /// Counts the grants that are good now.
+    pub(super) fn live(&self, now: UnixTime) -> usize {
+        self.grants.values().filter(|grant| grant.expires_at > now).count()
+    }
+
     fn add(&mut self, id: GrantId, session: &Session, app: &AppName, expires_at: UnixTime) {
         let grant = Grant {
             session: session.id.clone(),

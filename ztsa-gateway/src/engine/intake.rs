@@ -15,6 +15,7 @@ use super::{Engine, News};
 use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::{AuthnError, ExchangeFailure, Session};
 use crate::lease::Selector;
+use crate::measure::{Exchange, Why};
 
 /// The pause between two lines about one blocked device.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -31,7 +32,7 @@ impl Engine {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
         }
         self.announce(News::Device(device.clone()));
-        self.reevaluate(&Selector::Device(device.clone()));
+        self.because_of(Why::Posture).reevaluate(&Selector::Device(device.clone()));
     }
 
     /// Lists what devices are asked for: what the policies name, and what the configuration adds.
@@ -96,6 +97,7 @@ impl Engine {
         if matches!(error, AuthnError::UseNonce) {
             return;
         }
+        self.inner.measures.exchanges.add(Exchange::Refused);
         let person = user.as_ref().and_then(|user| self.inner.store.user(user));
         let actor = Actor {
             user: user.clone(),

@@ -13,6 +13,7 @@ use super::Engine;
 use crate::audit::{Audit, By, Input};
 use crate::authn::Session;
 use crate::config::App;
+use crate::measure::{self, Question};
 use crate::policy::{self, Decision, Explanation, OnChange, Request, Verdict};
 use crate::posture::Facts;
 use crate::risk::{Scores, Tolerance, tolerance};
@@ -83,6 +84,19 @@ impl Engine {
     fn outside(&self, session: &Session, scores: &Scores) -> Option<(By, Decision)> {
         let standing = self.standing(session).map(|decision| (By::Standing, decision));
         standing.or_else(|| Some((By::Risk, self.risk_of(scores)?)))
+    }
+
+    /// Counts an answer.
+    pub(super) fn counted(&self, question: Question, judged: &Judged) {
+        let answer = match &judged.decision.verdict {
+            Verdict::Allow => measure::Answer::Allow,
+            Verdict::Deny(_) => measure::Answer::Deny,
+            Verdict::StepUp(_) => measure::Answer::StepUp,
+        };
+        self.inner.measures.decided(question, answer);
+        if judged.problem().is_some_and(|problem| problem.code == "policy.error") {
+            self.inner.measures.policy_errors.add(1);
+        }
     }
 
     /// Finds the app that a destination means: its name, `NAME.ztsa` or one of its hosts.

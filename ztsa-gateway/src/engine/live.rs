@@ -13,6 +13,7 @@ use ztsa_proto::time::UnixTime;
 use super::{Engine, News};
 use crate::audit::Activity;
 use crate::lease::{Access, Selector, Tunnel};
+use crate::measure::{Question, Why};
 use crate::policy::{OnChange, Verdict};
 use crate::store::Subject;
 
@@ -36,7 +37,15 @@ impl Engine {
     /// The tunnels have been told when this returns.
     pub fn reevaluate(&self, selector: &Selector) -> Changed {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
-        self.reevaluate_tunnels(self.inner.leases.select(selector))
+        let engine = self.because_of(Why::Time);
+        let tunnels = self.inner.leases.select(selector);
+        let judged = tunnels.len();
+        let changed = engine.reevaluate_tunnels(tunnels);
+        if let Some(cause) = engine.cause.filter(|_| judged > 0) {
+            self.inner.measures.judged.add(judged);
+            self.inner.measures.rounds.add(cause.at.elapsed());
+        }
+        changed
     }
 
     pub(super) fn reevaluate_tunnels(&self, tunnels: Vec<Arc<Tunnel>>) -> Changed {
@@ -63,6 +72,9 @@ impl Engine {
         // a ticket stands for whom it was made by, as known now; it does not need the session to be renewed
         let session = self.newest(&first.session);
         let judged = self.judge(&session, &first.app, first.peer, now);
+        self.counted(Question::Evaluation, &judged);
+        // told to all of them in the same words
+        let mut waiting = None;
         for tunnel in tunnels {
             match &judged.decision.verdict {
                 Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel, now)),
@@ -70,7 +82,11 @@ impl Engine {
                     let step_up = matches!(judged.decision.verdict, Verdict::StepUp(_));
                     let on_change = judged.decision.on_change.or(tunnel.on_change).unwrap_or(OnChange::Terminate);
                     if on_change == OnChange::Suspend {
-                        changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, now));
+                        let grace = self.inner.config.load().risk.suspend_grace;
+                        let problem =
+                            waiting.get_or_insert_with(|| Arc::new(Problem::clone(problem).with_wait(grace.as_secs())));
+                        let until = now.plus(grace);
+                        changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, now, until));
                     } else {
                         changed.ended += usize::from(self.end_tunnel(tunnel, problem));
                     }
@@ -80,16 +96,22 @@ impl Engine {
     }
 
     pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>) -> bool {
-        let ended = self.inner.leases.end_tunnel(tunnel, problem);
+        let ended = self.inner.leases.end_tunnel(tunnel, problem, self.cause);
         if ended {
             self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
         }
         ended
     }
 
-    fn suspend_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, step_up: bool, now: UnixTime) -> bool {
-        let grace = self.inner.config.load().risk.suspend_grace;
-        let suspended = self.inner.leases.suspend(tunnel, problem, now.plus(grace));
+    fn suspend_tunnel(
+        &self,
+        tunnel: &Arc<Tunnel>,
+        problem: &Arc<Problem>,
+        step_up: bool,
+        now: UnixTime,
+        until: UnixTime,
+    ) -> bool {
+        let suspended = self.inner.leases.suspend(tunnel, problem, until, self.cause);
         if suspended {
             self.changed(Activity::Suspend, tunnel, Some(problem), now);
             let kind = if step_up { EventKind::StepUp } else { EventKind::Suspended };
@@ -109,15 +131,30 @@ impl Engine {
 
     /// Looks at what time alone changes: grace times, signals, grants, tickets and sessions that ran out.
     pub fn sweep(&self) -> Changed {
-        let now = self.inner.clock.now();
+        let engine = self.because_of(Why::Time);
+        let now = engine.inner.clock.now();
+        let mut changed = engine.end_overdue(now);
+        changed += engine.expire(now);
+        changed.ended += engine.end_lapsed(now);
+        changed
+    }
+
+    /// Ends what has been paused for too long.
+    fn end_overdue(&self, now: UnixTime) -> Changed {
         let mut changed = Changed::default();
-        for tunnel in self.inner.leases.end_overdue(now) {
+        for tunnel in self.inner.leases.end_overdue(now, self.cause) {
             if let Access::Ended(problem) = tunnel.access() {
                 changed.ended += 1;
                 let app = Some(&tunnel.app.name);
                 self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), app, Some(&problem));
             }
         }
+        changed
+    }
+
+    /// Forgets what ran out, and judges those again whom it concerned.
+    fn expire(&self, now: UnixTime) -> Changed {
+        let mut changed = Changed::default();
         for ticket in self.inner.tickets.expire(now) {
             let problem = Arc::new(problem::new("ticket.invalid").with_detail("the ticket ran out"));
             for tunnel in self.inner.leases.select(&Selector::Ticket(ticket.id)) {
@@ -125,6 +162,7 @@ impl Engine {
             }
         }
         for subject in self.inner.risk.expire(now) {
+            self.inner.measures.risk.add(Why::Time);
             self.announce(News::Risk(subject.clone()));
             changed += self.reevaluate(&concerned(&subject));
         }
@@ -135,7 +173,6 @@ impl Engine {
         for (session, app) in self.grants().sweep(now) {
             self.tell(&session, EventKind::GrantExpiring, None, Some(&app), None);
         }
-        changed.ended += self.end_lapsed(now);
         changed
     }
 

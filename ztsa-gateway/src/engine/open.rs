@@ -17,6 +17,7 @@ use crate::audit::Activity;
 use crate::authn::Session;
 use crate::config::App;
 use crate::lease::{Access, Lease, Opening};
+use crate::measure::Question;
 use crate::policy::Verdict;
 
 impl Engine {
@@ -96,7 +97,14 @@ impl Engine {
         if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
             judged = judged.refused(*problem);
         }
-        self.decided(ask.into(), session, app, peer, now, &judged);
+        let ask = ask.into();
+        let question = match ask.activity {
+            Activity::Grant => Question::Grant,
+            Activity::Ticket => Question::Ticket,
+            _ => Question::Connect,
+        };
+        self.counted(question, &judged);
+        self.decided(ask, session, app, peer, now, &judged);
         match judged.problem() {
             Some(problem) => Err(Arc::clone(problem)),
             None => Ok(judged),

@@ -19,6 +19,7 @@ use super::{Changed, Engine, News, record};
 use crate::audit::{Activity, Audit, Entity};
 use crate::authn::Session;
 use crate::lease::Selector;
+use crate::measure::{Exchange, Why};
 use crate::policy::{self, Policies, PolicyError};
 use crate::risk::Scores;
 use crate::store::{Device, DeviceState, NewSignal, SessionRow, Store, Subject};
@@ -89,7 +90,8 @@ impl Engine {
     /// # Errors
     /// The device is not known.
     pub fn device_remove(&self, device: &DeviceId) -> Result<Revoked, OrderError> {
-        let revoked = self.revoke(&Selector::Device(device.clone()), "an administrator removed this device");
+        let selector = Selector::Device(device.clone());
+        let revoked = self.because_of(Why::Device).revoke(&selector, "an administrator removed this device");
         if !self.inner.store.delete_device(device) {
             return Err(OrderError::UnknownDevice(device.to_string()));
         }
@@ -117,8 +119,9 @@ impl Engine {
         if !renewed {
             self.announce(News::Began(Arc::clone(session)));
         }
+        self.inner.measures.exchanges.add(if renewed { Exchange::Renewed } else { Exchange::Begun });
         // groups, acr and the age of the sign-in may be others now
-        self.reevaluate(&Selector::Session(session.id.clone()));
+        self.because_of(Why::Renewal).reevaluate(&Selector::Session(session.id.clone()));
         Ok(self.session_info(session))
     }
 
@@ -128,12 +131,7 @@ impl Engine {
         store.sign_out(&session.id, &session.identity.user, &session.device, now);
         let problem = problem::new("session.expired").with_detail("you signed out");
         self.noted(Activity::SignOut, Some(session), None, "signed out".to_owned());
-        self.end(&Selector::Session(session.id.clone()), &Arc::new(problem))
-    }
-
-    /// Judges the tunnels of a device again after its posture changed.
-    pub fn posture_changed(&self, device: &DeviceId) -> Changed {
-        self.reevaluate(&Selector::Device(device.clone()))
+        self.because_of(Why::SignOut).end(&Selector::Session(session.id.clone()), &Arc::new(problem))
     }
 
     /// Ends what `selector` names, live and to come: tokens issued until now are refused, and signing in anew is needed.
@@ -156,15 +154,14 @@ impl Engine {
         }
         let problem = Arc::new(problem);
         self.managed(Activity::Revoke, record::entity(selector), None, format!("{selector}: {reason}"));
-        let revoked = self.end(selector, &problem);
+        let revoked = self.because_of(Why::Administrator).end(selector, &problem);
         Revoked { sessions: revoked.sessions.max(renewable), ..revoked }
     }
 
     /// Makes a subject's risk exactly `score`, for a time or until it is cleared.
     pub fn risk_set(&self, subject: &Subject, score: u8, reason: &str, lasts: Option<Duration>) -> Changed {
         self.inner.risk.set(subject.clone(), score, reason, self.inner.clock.now(), lasts);
-        self.announce(News::Risk(subject.clone()));
-        let changed = self.reevaluate(&concerned(subject));
+        let changed = self.because_of(Why::Administrator).risk_changed(subject);
         self.managed(
             Activity::Risk,
             record::entity(&concerned(subject)),
@@ -179,18 +176,24 @@ impl Engine {
         if !self.inner.risk.clear(subject) {
             return None;
         }
-        self.announce(News::Risk(subject.clone()));
-        let changed = self.reevaluate(&concerned(subject));
+        let changed = self.because_of(Why::Administrator).risk_changed(subject);
         self.managed(Activity::Risk, record::entity(&concerned(subject)), None, format!("risk of {subject} cleared"));
         Some(changed)
     }
 
     /// Adds a signal that the gateway itself noticed, and judges those again whom it concerns.
     pub fn signal(&self, signal: NewSignal) -> Changed {
+        let engine = self.because_of(Why::Detector);
         let subject = signal.subject.clone();
         self.inner.risk.add(signal);
+        engine.risk_changed(&subject)
+    }
+
+    /// Tells of a subject's changed risk, and judges those again whom it concerns.
+    pub(super) fn risk_changed(&self, subject: &Subject) -> Changed {
+        self.inner.measures.risk.add(self.cause.map_or(Why::Detector, |cause| cause.why));
         self.announce(News::Risk(subject.clone()));
-        self.reevaluate(&concerned(&subject))
+        self.reevaluate(&concerned(subject))
     }
 
     /// Lists the signals that count now, of one subject or of all.
@@ -211,6 +214,11 @@ impl Engine {
         rows
     }
 
+    /// Counts the grants and the tickets that are good now.
+    pub fn permissions(&self) -> (usize, usize) {
+        (self.grants().live(self.inner.clock.now()), self.inner.tickets.list(None).len())
+    }
+
     /// Counts the live tickets of a session.
     pub fn ticket_count(&self, session: &SessionId) -> usize {
         self.inner.tickets.count(session)
@@ -224,7 +232,7 @@ impl Engine {
         let changed = self.inner.store.set_device_state(device, state);
         let changed = changed.ok_or_else(|| OrderError::UnknownDevice(device.to_string()))?;
         self.announce(News::Device(device.clone()));
-        let ended = self.reevaluate(&Selector::Device(device.clone()));
+        let ended = self.because_of(Why::Device).reevaluate(&Selector::Device(device.clone()));
         if state == DeviceState::Blocked {
             self.inner.tickets.end(&Selector::Device(device.clone()));
         }
@@ -282,7 +290,7 @@ impl Engine {
                 if self.posture_wanted() != asked {
                     self.want_posture();
                 }
-                Ok((count, self.reevaluate(&Selector::All)))
+                Ok((count, self.because_of(Why::Policy).reevaluate(&Selector::All)))
             }
             Err(error) => {
                 record::refused(&self.inner.audit, now, &error);
@@ -319,6 +327,7 @@ impl Engine {
                 self.announce(News::Ended(session, Arc::clone(problem)));
             }
         }
+        self.inner.measures.sessions_ended.add(sessions.len());
         Revoked { sessions: sessions.len(), tunnels: ended, tickets }
     }
 

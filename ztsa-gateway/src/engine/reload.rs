@@ -9,6 +9,7 @@ use super::{Changed, Engine, record};
 use crate::audit::{Activity, Entity};
 use crate::config::{App, Config};
 use crate::lease::Selector;
+use crate::measure::Why;
 use crate::policy::{self, Policies, PolicyError};
 
 /// Says what an adopted configuration did away with.
@@ -59,16 +60,17 @@ impl Engine {
 
     /// Ends the sessions of issuers that are gone, and judges every live tunnel by what holds now.
     pub fn settle(&self, adopted: &Adopted) -> (usize, Changed) {
+        let engine = self.because_of(Why::Configuration);
         let rows = self.list_sessions();
         let mut sessions = 0;
         let mut ended = 0;
         for row in rows.iter().filter(|row| adopted.issuers_gone.contains(&row.user.issuer)) {
             let reason = format!("the gateway no longer accepts sign-ins at {}", row.user.issuer);
-            let revoked = self.revoke(&Selector::Session(row.id.clone()), &reason);
+            let revoked = engine.revoke(&Selector::Session(row.id.clone()), &reason);
             sessions += 1;
             ended += revoked.tunnels;
         }
-        let mut changed = self.reevaluate(&Selector::All);
+        let mut changed = engine.reevaluate(&Selector::All);
         changed.ended += ended;
         (sessions, changed)
     }

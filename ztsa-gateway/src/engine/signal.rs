@@ -9,11 +9,11 @@ use ztsa_proto::posture::State;
 use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
-use super::live::concerned;
 use super::{Changed, Engine, Revoked};
 use crate::audit::{Activity, Entity, Outcome, Record};
 use crate::authn::Session;
 use crate::lease::Selector;
+use crate::measure::Why;
 use crate::posture::{Attested, COMPLIANT};
 use crate::risk::Scores;
 use crate::store::{Document, NewSignal, SessionRow, Subject};
@@ -61,6 +61,7 @@ impl Engine {
     ///
     /// A login of one person on one device is named by [`Subject::Login`].
     pub fn cut(&self, subject: &Subject, at: UnixTime, reason: &str) -> Revoked {
+        let engine = self.because_of(Why::Signal);
         let now = self.inner.clock.now();
         let at = at.min(now);
         let store = &self.inner.store;
@@ -89,7 +90,7 @@ impl Engine {
         let mut revoked = Revoked::default();
         for row in sessions {
             store.end_session(&row.id, now);
-            let ended = self.end(&Selector::Session(row.id), &problem);
+            let ended = engine.end(&Selector::Session(row.id), &problem);
             revoked.sessions += ended.sessions;
             revoked.tunnels += ended.tunnels;
             revoked.tickets += ended.tickets;
@@ -100,7 +101,7 @@ impl Engine {
     /// Adds a signal in place of the one that its source gave of the same kind, and judges those again whom it concerns.
     pub fn raise(&self, signal: NewSignal) -> Changed {
         self.inner.risk.withdraw(&signal.subject, &signal.kind, &signal.source);
-        self.signal(signal)
+        self.because_of(Why::Signal).signal(signal)
     }
 
     /// Takes back what a source said of one kind; `None` when it had said nothing.
@@ -108,8 +109,7 @@ impl Engine {
         if !self.inner.risk.withdraw(subject, kind, source) {
             return None;
         }
-        self.announce(News::Risk(subject.clone()));
-        Some(self.reevaluate(&concerned(subject)))
+        Some(self.because_of(Why::Signal).risk_changed(subject))
     }
 
     /// Scores one subject by itself.
@@ -134,7 +134,7 @@ impl Engine {
             }
         }
         self.announce(News::Device(device.clone()));
-        (taken, self.reevaluate(&Selector::Device(device.clone())))
+        (taken, self.because_of(Why::Signal).reevaluate(&Selector::Device(device.clone())))
     }
 
     pub(super) fn forget_attested(&self, device: &DeviceId, id: &str) {
@@ -177,7 +177,7 @@ impl Engine {
             return Changed::default();
         }
         self.inner.held.store(Arc::new(held));
-        self.reevaluate(&Selector::All)
+        self.because_of(Why::Signal).reevaluate(&Selector::All)
     }
 
     pub(super) fn held(&self, session: &Session, live: bool) -> Option<Problem> {

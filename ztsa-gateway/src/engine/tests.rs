@@ -1,5 +1,6 @@
 //! The engine as those who call it notice it: a real store, audit log, policies and registry; only the time is made.
 
+mod causes;
 mod evaluation;
 mod opening;
 mod orders;

@@ -24,6 +24,8 @@ pub(super) struct Table {
     tickets: HashMap<TicketId, Ids>,
     deadlines: BTreeSet<(UnixTime, TunnelId)>,
     suspended: HashMap<TunnelId, UnixTime>,
+    /// What those that are over have carried, up and down.
+    carried: (u64, u64),
 }
 
 impl Table {
@@ -56,7 +58,24 @@ impl Table {
         tunnel.grant.iter().for_each(|grant| unindex(&mut self.grants, grant, id));
         tunnel.ticket.iter().for_each(|ticket| unindex(&mut self.tickets, ticket, id));
         self.restored(id);
-        self.tunnels.remove(&id);
+        if self.tunnels.remove(&id).is_some() {
+            self.carried.0 += tunnel.up();
+            self.carried.1 += tunnel.down();
+        }
+    }
+
+    /// Adds up what all tunnels have carried, those that are over and those that live: it never falls.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        self.tunnels.values().fold(self.carried, |(up, down), tunnel| (up + tunnel.up(), down + tunnel.down()))
+    }
+
+    /// Counts the tunnels that are paused.
+    pub(super) fn waiting(&self) -> usize {
+        self.suspended.len()
+    }
+
+    pub(super) fn waits_until(&self, id: TunnelId) -> Option<UnixTime> {
+        self.suspended.get(&id).copied()
     }
 
     fn ids(&self, selector: &Selector) -> Option<&Ids> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::authn::{Identity, Session};
 use crate::config::Config;
+use crate::measure::{Outcome, Why};
 
 const CONFIG: &str = r#"
 public_url = "https://gw.example"
@@ -77,6 +78,14 @@ fn opening(config: &Config, session: Arc<Session>, app: usize) -> Opening {
     }
 }
 
+fn grant_id(number: u8) -> GrantId {
+    format!("grant-{number}").parse().unwrap()
+}
+
+fn ticket_id(number: u8) -> TicketId {
+    format!("ticket-{number}").parse().unwrap()
+}
+
 fn reason(code: &str) -> Arc<Problem> {
     Arc::new(problem::new(code))
 }
@@ -86,7 +95,7 @@ fn a_lease_that_is_dropped_is_gone_and_reported_once() {
     let reports = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reports);
     let config = config();
-    let leases = Leases::new(config.limits, move |closed| {
+    let leases = Leases::new(config.limits, Arc::default(), move |closed| {
         assert_eq!((closed.tunnel.up(), closed.tunnel.down()), (3, 4));
         assert_eq!(closed.end, End::Completed);
         counted.fetch_add(1, Ordering::SeqCst);
@@ -105,13 +114,13 @@ fn a_lease_that_is_dropped_is_gone_and_reported_once() {
 #[test]
 fn what_has_ended_never_changes_again() {
     let config = config();
-    let leases = Leases::new(config.limits, |closed| assert_eq!(closed.end.as_str(), "risk.user"));
+    let leases = Leases::new(config.limits, Arc::default(), |closed| assert_eq!(closed.end.as_str(), "risk.user"));
     let lease = leases.open(opening(&config, session(1, 1, 1), 0)).unwrap();
-    assert_eq!(leases.end(&Selector::User(user_id(1)), &reason("risk.user")).len(), 1);
-    assert_eq!(leases.end(&Selector::All, &reason("session.revoked")).len(), 0);
+    assert_eq!(leases.end(&Selector::User(user_id(1)), &reason("risk.user"), None).len(), 1);
+    assert_eq!(leases.end(&Selector::All, &reason("session.revoked"), None).len(), 0);
     assert!(!leases.restore(lease.tunnel()));
-    assert!(!leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(1)));
-    assert!(leases.end_overdue(UnixTime(100)).is_empty());
+    assert!(!leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(1), None));
+    assert!(leases.end_overdue(UnixTime(100), None).is_empty());
     assert_eq!(*lease.access().borrow(), Access::Ended(reason("risk.user")));
     lease.finish(End::Completed);
 }
@@ -119,25 +128,54 @@ fn what_has_ended_never_changes_again() {
 #[tokio::test]
 async fn those_who_watch_are_told_of_every_change() {
     let config = config();
-    let leases = Leases::new(config.limits, |_| ());
+    let leases = Leases::new(config.limits, Arc::default(), |_| ());
     let lease = leases.open(opening(&config, session(1, 1, 1), 0)).unwrap();
     let mut access = lease.access();
-    leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(10));
+    leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(10), None);
     access.changed().await.unwrap();
     assert!(matches!(*access.borrow_and_update(), Access::Suspended(_)));
     leases.restore(lease.tunnel());
     access.changed().await.unwrap();
     assert_eq!(*access.borrow_and_update(), Access::Open);
-    assert!(leases.end_overdue(UnixTime(100)).is_empty(), "a pause that is over leaves no deadline");
-    leases.end(&Selector::All, &reason("risk.user"));
+    assert!(leases.end_overdue(UnixTime(100), None).is_empty(), "a pause that is over leaves no deadline");
+    leases.end(&Selector::All, &reason("risk.user"), None);
     access.changed().await.unwrap();
     assert!(matches!(*access.borrow_and_update(), Access::Ended(_)));
 }
 
 #[test]
+fn the_time_to_the_last_byte_is_measured_once_for_each_stop_that_was_felt() {
+    let config = config();
+    let measures = Arc::<Measures>::default();
+    let leases = Leases::new(config.limits, Arc::clone(&measures), |_| ());
+    let lease = leases.open(opening(&config, session(1, 1, 1), 0)).unwrap();
+    let (cause, later) = (Some(Cause::now(Why::Posture)), Some(Cause::now(Why::Administrator)));
+    let counts = || -> Vec<(Why, Outcome, u64)> {
+        let read = measures.to_last_byte().map(|(why, outcome, read)| (why, outcome, read.count));
+        read.filter(|(_, _, count)| *count > 0).collect()
+    };
+    leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(10), cause);
+    drop(lease.access());
+    lease.stopped();
+    assert_eq!(counts(), [], "no byte could have moved before the relay began");
+    leases.restore(lease.tunnel());
+    lease.stopped();
+    assert_eq!(counts(), [], "what goes on has not stopped");
+    leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(10), cause);
+    leases.suspend(lease.tunnel(), &reason("risk.device"), UnixTime(10), later);
+    lease.stopped();
+    lease.stopped();
+    assert_eq!(counts(), [(Why::Posture, Outcome::Suspended, 1)], "another reason stops nothing anew");
+    leases.end(&Selector::All, &reason("risk.user"), later);
+    lease.stopped();
+    let ended = (Why::Administrator, Outcome::Ended, 1);
+    assert_eq!(counts(), [ended, (Why::Posture, Outcome::Suspended, 1)]);
+}
+
+#[test]
 fn limits_hold_and_say_so() {
     let config = config();
-    let leases = Leases::new(config.limits, |_| ());
+    let leases = Leases::new(config.limits, Arc::default(), |_| ());
     let open = |user: u8| leases.open(opening(&config, session(user, 1, 1), 0));
     let first: Vec<Lease> = (0..12_000).map(|_| open(1).unwrap()).collect();
     assert_eq!(open(1).unwrap_err().code, "gateway.limit");
@@ -152,7 +190,7 @@ fn limits_hold_and_say_so() {
 #[test]
 fn ten_thousand_leases_are_cheap() {
     let config = config();
-    let leases = Leases::new(config.limits, |_| ());
+    let leases = Leases::new(config.limits, Arc::default(), |_| ());
     let session = session(1, 1, 1);
     let before = resident();
     let open: Vec<Lease> =
@@ -169,7 +207,7 @@ fn resident() -> usize {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Open { user: u8, device: u8, app: usize },
+    Open { user: u8, device: u8, app: usize, grant: Option<u8>, ticket: Option<u8> },
     Drop(usize),
     End(Which),
     Suspend(Which, u64),
@@ -184,6 +222,8 @@ enum Which {
     Device(u8),
     Session(u8, u8),
     App(usize),
+    Grant(u8),
+    Ticket(u8),
 }
 
 fn which() -> impl Strategy<Value = Which> {
@@ -193,12 +233,15 @@ fn which() -> impl Strategy<Value = Which> {
         (0..3_u8).prop_map(Which::Device),
         (0..3_u8, 0..3_u8).prop_map(|(user, device)| Which::Session(user, device)),
         (0..2_usize).prop_map(Which::App),
+        (0..2_u8).prop_map(Which::Grant),
+        (0..2_u8).prop_map(Which::Ticket),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        5 => (0..3_u8, 0..3_u8, 0..2_usize).prop_map(|(user, device, app)| Step::Open { user, device, app }),
+        5 => (0..3_u8, 0..3_u8, 0..2_usize, proptest::option::of(0..2_u8), proptest::option::of(0..2_u8))
+            .prop_map(|(user, device, app, grant, ticket)| Step::Open { user, device, app, grant, ticket }),
         3 => (0..20_usize).prop_map(Step::Drop),
         1 => which().prop_map(Step::End),
         2 => (which(), 0..100_u64).prop_map(|(which, until)| Step::Suspend(which, until)),
@@ -213,6 +256,8 @@ struct Model {
     user: u8,
     device: u8,
     app: usize,
+    grant: Option<u8>,
+    ticket: Option<u8>,
     access: Access,
     until: Option<u64>,
 }
@@ -225,6 +270,8 @@ impl Model {
             Which::Device(device) => self.device == *device,
             Which::Session(user, device) => self.user == *user && self.device == *device,
             Which::App(app) => self.app == *app,
+            Which::Grant(grant) => self.grant == Some(*grant),
+            Which::Ticket(ticket) => self.ticket == Some(*ticket),
         }
     }
 }
@@ -236,6 +283,8 @@ fn selector(which: &Which) -> Selector {
         Which::Device(device) => Selector::Device(device_id(*device)),
         Which::Session(user, device) => Selector::Session(session(*user, *device, 0).id.clone()),
         Which::App(app) => Selector::App(format!("a{app}").parse().unwrap()),
+        Which::Grant(grant) => Selector::Grant(grant_id(*grant)),
+        Which::Ticket(ticket) => Selector::Ticket(ticket_id(*ticket)),
     }
 }
 
@@ -244,20 +293,26 @@ proptest! {
     #[test]
     fn the_registry_does_what_a_plain_list_does(steps in proptest::collection::vec(step(), 0..80)) {
         let config = config();
-        let leases = Leases::new(config.limits, |_| ());
+        let leases = Leases::new(config.limits, Arc::default(), |_| ());
         let mut open: BTreeMap<TunnelId, (Lease, Model)> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Open { user, device, app } => {
-                    let lease = leases.open(opening(&config, session(user, device, 0), app)).unwrap();
-                    open.insert(lease.id(), (lease, Model { user, device, app, access: Access::Open, until: None }));
+                Step::Open { user, device, app, grant, ticket } => {
+                    let opening = Opening {
+                        grant: grant.map(grant_id),
+                        ticket: ticket.map(ticket_id),
+                        ..opening(&config, session(user, device, 0), app)
+                    };
+                    let lease = leases.open(opening).unwrap();
+                    let model = Model { user, device, app, grant, ticket, access: Access::Open, until: None };
+                    open.insert(lease.id(), (lease, model));
                 }
                 Step::Drop(nth) => {
                     let id = open.keys().nth(nth).copied();
                     id.map(|id| open.remove(&id));
                 }
                 Step::End(which) => {
-                    let ended = leases.end(&selector(&which), &reason("risk.user")).len();
+                    let ended = leases.end(&selector(&which), &reason("risk.user"), None).len();
                     let mut expected = 0;
                     for (_, model) in open.values_mut().filter(|(_, model)| model.is(&which)) {
                         expected += usize::from(!matches!(model.access, Access::Ended(_)));
@@ -269,7 +324,7 @@ proptest! {
                 }
                 Step::Suspend(which, until) => {
                     for (lease, model) in open.values_mut().filter(|(_, model)| model.is(&which)) {
-                        leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(until));
+                        leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(until), None);
                         if model.access == Access::Open {
                             model.access = Access::Suspended(reason("risk.user"));
                             model.until = Some(until);
@@ -287,7 +342,7 @@ proptest! {
                     }
                 }
                 Step::Overdue(now) => {
-                    leases.end_overdue(UnixTime(now));
+                    leases.end_overdue(UnixTime(now), None);
                     for (_, model) in open.values_mut() {
                         if matches!(model.access, Access::Suspended(_)) && model.until.is_some_and(|until| until <= now) {
                             model.access = Access::Ended(reason("risk.user"));
@@ -296,7 +351,15 @@ proptest! {
                 }
             }
             prop_assert_eq!(leases.len(), open.len());
-            for which in [Which::All, Which::User(0), Which::Device(1), Which::Session(2, 2), Which::App(1)] {
+            for which in [
+                Which::All,
+                Which::User(0),
+                Which::Device(1),
+                Which::Session(2, 2),
+                Which::App(1),
+                Which::Grant(0),
+                Which::Ticket(1),
+            ] {
                 let mut found: Vec<TunnelId> = leases.select(&selector(&which)).iter().map(|tunnel| tunnel.id).collect();
                 found.sort();
                 let expected: Vec<TunnelId> = open.iter().filter(|(_, (_, model))| model.is(&which)).map(|(id, _)| *id).collect();
@@ -305,6 +368,9 @@ proptest! {
             }
             for (lease, model) in open.values() {
                 prop_assert_eq!(lease.tunnel().access(), model.access.clone());
+                if matches!(model.access, Access::Suspended(_)) {
+                    prop_assert_eq!(leases.waits_until(lease.id()), model.until.map(UnixTime));
+                }
             }
         }
         drop(open);

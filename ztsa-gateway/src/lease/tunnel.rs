@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use ztsa_proto::name::{GrantId, TicketId, TunnelId};
@@ -12,6 +12,7 @@ use ztsa_proto::time::UnixTime;
 use super::Access;
 use crate::authn::Session;
 use crate::config::App;
+use crate::measure::{Cause, How, Outcome};
 use crate::policy::OnChange;
 
 /// Says what a tunnel is opened for.
@@ -59,6 +60,8 @@ pub struct Tunnel {
     up: AtomicU64,
     down: AtomicU64,
     access: watch::Sender<Access>,
+    /// What made it stop, from when it was told until its last byte has moved.
+    stopping: Mutex<Option<(Cause, Outcome)>>,
     end: OnceLock<End>,
 }
 
@@ -103,6 +106,7 @@ impl Tunnel {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             access: watch::Sender::new(Access::Open),
+            stopping: Mutex::new(None),
             end: OnceLock::new(),
         }
     }
@@ -122,8 +126,21 @@ impl Tunnel {
         self.access.borrow().clone()
     }
 
+    /// Says whether it is paused.
+    pub fn is_suspended(&self) -> bool {
+        matches!(*self.access.borrow(), Access::Suspended(_))
+    }
+
     pub(super) fn watch(&self) -> watch::Receiver<Access> {
-        self.access.subscribe()
+        let access = self.access.subscribe();
+        // what stopped it before the first byte could move took no time of anybody's
+        let _ = self.stopped();
+        access
+    }
+
+    /// Takes what made the tunnel stop, once.
+    pub(super) fn stopped(&self) -> Option<(Cause, Outcome)> {
+        self.stopping.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn count_up(&self, bytes: u64) {
@@ -140,7 +157,9 @@ impl Tunnel {
     }
 
     /// Moves to `next` and tells those who watch; says whether that changed anything. What has ended stays ended.
-    pub(super) fn change(&self, next: Access) -> bool {
+    pub(super) fn change(&self, next: Access, cause: Option<Cause>) -> bool {
+        #[cfg(test)]
+        crate::policy::step::note("change");
         self.access.send_if_modified(|now| {
             let changes = match (&*now, &next) {
                 (Access::Ended(_), _) | (Access::Open, Access::Open) => false,
@@ -148,6 +167,17 @@ impl Tunnel {
                 _ => true,
             };
             if changes {
+                let stops = match (&*now, &next) {
+                    (_, Access::Ended(_)) => Some(Outcome::Ended),
+                    (Access::Open, Access::Suspended(_)) => Some(Outcome::Suspended),
+                    _ => None,
+                };
+                let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+                // another reason for the same pause: whether the first has been felt is still to be heard
+                if !matches!((&*now, &next), (Access::Suspended(_), Access::Suspended(_))) {
+                    *stopping = cause.zip(stops);
+                }
+                drop(stopping);
                 *now = next;
             }
             changes
@@ -165,6 +195,18 @@ impl Tunnel {
 }
 
 impl End {
+    /// Names the ending by one of a few words.
+    pub fn how(&self) -> How {
+        match self {
+            Self::Completed => How::Completed,
+            Self::Client => How::Client,
+            Self::App => How::App,
+            Self::Idle => How::Idle,
+            Self::Unreachable(_) => How::Unreachable,
+            Self::Gateway(_) => How::Gateway,
+        }
+    }
+
     /// Names the ending in one word, for the audit log.
     pub fn as_str(&self) -> &str {
         match self {

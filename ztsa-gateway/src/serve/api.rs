@@ -242,7 +242,6 @@ async fn posture(State(parts): Shared, Authenticated(session): Authenticated, bo
     let report = parts.authn.posture(&body, &session, parts.clock.now());
     let report = report.map_err(|error| refuse(&parts, Refused::unauthenticated(&parts, &error)))?;
     parts.engine.posture_reported(&session.device, report);
-    parts.engine.posture_changed(&session.device);
     Ok(json_with_nonce(&parts, StatusCode::OK, parts.engine.session_info(&session)))
 }
 

@@ -31,6 +31,7 @@ use crate::authn::{PublicKeys, Signed};
 use crate::config::Config;
 use crate::config::signals::{self as settings, WhenStale};
 use crate::engine::{Engine, Hold};
+use crate::measure::{Cause, Received, Why};
 
 pub use freshness::{Freshness, Sign};
 
@@ -191,10 +192,17 @@ impl Receiver {
     /// A token whose application began is applied; sent again, it counts as taken.
     pub async fn take(self: &Arc<Self>, token: &str) -> Result<Taken, Refusal> {
         let now = self.engine.now();
+        let cause = Cause::now(Why::Signal);
         let taken = match self.proved(token, now).await {
-            Ok(set) => self.apply_once(set, now).await,
+            Ok(set) => self.apply_once(set, now, cause).await,
             Err(refusal) => Err(refusal),
         };
+        self.engine.measures().received.add(match &taken {
+            Ok(Taken::Applied) => Received::Applied,
+            Ok(Taken::Again) => Received::Again,
+            Err(Refusal::Fault(_)) => Received::Refused,
+            Err(Refusal::Later(_)) => Received::Later,
+        });
         match &taken {
             Ok(_) => {
                 let flushed = tokio::time::timeout(FLUSH, self.engine.store().flush()).await;
@@ -253,7 +261,7 @@ impl Receiver {
     }
 
     /// Applies a token unless it was before.
-    async fn apply_once(self: &Arc<Self>, set: Set, now: UnixTime) -> Result<Taken, Refusal> {
+    async fn apply_once(self: &Arc<Self>, set: Set, now: UnixTime, cause: Cause) -> Result<Taken, Refusal> {
         let key = format!("{}|{}", self.config.name, sha256_base64url(set.jti.as_bytes()));
         let _turn = self.turn.lock().await;
         if self.seen.of(&key).is_some() {
@@ -268,7 +276,7 @@ impl Receiver {
                 let (receiver, key) = (Arc::clone(self), key);
                 // thousands of tunnels take a while: never on a thread that carries bytes
                 let applied = tokio::task::spawn_blocking(move || {
-                    receiver.apply(&set, now);
+                    receiver.apply(&set, now, cause);
                     receiver.seen.keep(&key, now, now);
                 });
                 applied.await.map_err(|_| Refusal::Later("it could not be applied".to_owned()))?;

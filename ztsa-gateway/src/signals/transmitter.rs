@@ -28,6 +28,7 @@ use super::{SignalsError, credential};
 use crate::config::Config;
 use crate::config::signals::Receiver as Settings;
 use crate::engine::Engine;
+use crate::measure::Sent;
 use outbox::Outbox;
 use subjects::Record;
 
@@ -272,6 +273,9 @@ impl Transmitter {
         match set.sign(&self.inner.key, &self.inner.key_id) {
             Ok(token) => {
                 let lost = entry.outbox.push(set.jti, token, set.iat);
+                let sent = &self.inner.engine.measures().sent;
+                sent.add(Sent::Queued);
+                (0..lost).for_each(|_| sent.add(Sent::Lost));
                 if lost > 0 {
                     let receiver = &entry.receiver.settings.name;
                     tracing::warn!(

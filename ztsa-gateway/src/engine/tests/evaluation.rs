@@ -15,7 +15,7 @@ pub(super) fn about(session: &Session) -> Subject {
     Subject::User(session.identity.user.clone())
 }
 
-fn state(lease: &Lease) -> String {
+pub(super) fn state(lease: &Lease) -> String {
     match lease.tunnel().access() {
         Access::Open => "open".to_owned(),
         Access::Suspended(problem) => format!("suspended {}", problem.code),
@@ -236,14 +236,26 @@ fn a_tunnel_opened_while_things_change_is_never_left_behind() {
 fn ending_one_person_of_thousands_touches_nobody_else() {
     let world = World::new();
     let bob = world.session("bob", &["dev"], "desktop");
-    let many: Vec<Lease> = (0..5_000).map(|_| world.open(&bob, "wiki").unwrap()).collect();
+    let many: Vec<Lease> = (0..9_999).map(|_| world.open(&bob, "wiki").unwrap()).collect();
     let alice = world.session("alice", &["dev"], "laptop");
     let hers = world.open(&alice, "wiki").unwrap();
+    let watches: Vec<_> = many.iter().map(Lease::access).collect();
+    drop(crate::policy::step::taken());
     let changed = world.engine.risk_set(&about(&alice), 90, "now", None);
-    assert_eq!(changed.ended, 1);
-    assert_eq!(state(&hers), "ended risk.user");
+    let steps = crate::policy::step::taken();
+    let count = |wanted: &str| steps.iter().filter(|step| **step == wanted).count();
+    assert_eq!((count("judge"), count("change")), (1, 1), "one question, one tunnel: {steps:?}");
+    assert_eq!((changed, state(&hers)), (Changed { ended: 1, ..Changed::default() }, "ended risk.user".into()));
+    assert!(watches.iter().all(|watch| !watch.has_changed().unwrap()), "nobody else's relay was woken");
     assert!(many.iter().all(|lease| state(lease) == "open"));
-    assert_eq!(world.engine.leases().count(&Selector::All), 5_001);
+    assert_eq!(world.engine.leases().count(&Selector::All), 10_000);
+    // each of the others can be named alone, too
+    let last = many.last().unwrap();
+    let session = Selector::Session(bob.id.clone());
+    assert_eq!(world.engine.leases().select(&session).len(), many.len());
+    let problem = Arc::new(ztsa_proto::problem::new("session.revoked"));
+    assert!(world.engine.leases().end_tunnel(last.tunnel(), &problem, None));
+    assert_eq!(crate::policy::step::taken(), ["change"]);
 }
 
 #[tokio::test]

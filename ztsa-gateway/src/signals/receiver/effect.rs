@@ -13,6 +13,7 @@ use super::{OLDEST, Receiver};
 use crate::audit::Outcome;
 use crate::config::signals::Action;
 use crate::engine::{Changed, Revoked};
+use crate::measure::Cause;
 use crate::posture::{Attested, COMPLIANT};
 use crate::store::{NewSignal, Subject};
 
@@ -90,6 +91,14 @@ pub(super) fn happened(set: &Set, now: UnixTime) -> (UnixTime, Option<&'static s
     }
 }
 
+/// When an event happened, when that is, and when its token came.
+#[derive(Clone, Copy)]
+struct When {
+    at: UnixTime,
+    now: UnixTime,
+    cause: Cause,
+}
+
 /// What was done.
 #[derive(Default)]
 struct Done {
@@ -100,9 +109,11 @@ struct Done {
 
 impl Receiver {
     /// Applies an event, and records what became of it.
-    pub(super) fn apply(&self, set: &Set, now: UnixTime) {
+    ///
+    /// `cause` is when its token came.
+    pub(super) fn apply(&self, set: &Set, now: UnixTime, cause: Cause) {
         let kind = set.event.kind();
-        let (about, done) = self.applied(set, now);
+        let (about, done) = self.applied(set, now, cause);
         let mut parts = vec![format!("{}: {kind}, jti {}", self.config.name, printable(&set.jti, 64))];
         parts.extend(set.txn.iter().map(|txn| format!("txn {}", printable(txn, 64))));
         parts.extend(about.iter().map(ToString::to_string));
@@ -125,7 +136,7 @@ impl Receiver {
         self.engine.told(Outcome::Success, &format!("signal.{}", short(&kind)), session, message);
     }
 
-    fn applied(&self, set: &Set, now: UnixTime) -> (Vec<Subject>, Done) {
+    fn applied(&self, set: &Set, now: UnixTime, cause: Cause) -> (Vec<Subject>, Done) {
         let mut done = Done::default();
         let (at, doubt) = happened(set, now);
         done.notes.extend(doubt.map(|doubt| format!("{doubt}, so its time was moved to {}", at.rfc3339())));
@@ -160,17 +171,20 @@ impl Receiver {
                 return (Vec::new(), done);
             }
         };
+        let when = When { at, now, cause };
         for subject in &about {
-            self.one(set, effect, subject, at, now, &mut done);
+            self.one(set, effect, subject, when, &mut done);
         }
         (about, done)
     }
 
-    fn one(&self, set: &Set, effect: Effect, subject: &Subject, at: UnixTime, now: UnixTime, done: &mut Done) {
+    fn one(&self, set: &Set, effect: Effect, subject: &Subject, when: When, done: &mut Done) {
+        let When { at, now, cause } = when;
+        let engine = self.engine.because(cause);
         let kind = set.event.kind();
         let reason = format!("{} says {}", self.config.name, set.event.reason().unwrap_or_else(|| kind.to_string()));
         if effect == Effect::End {
-            let ended = self.engine.cut(subject, at, &reason);
+            let ended = engine.cut(subject, at, &reason);
             done.ended.sessions += ended.sessions;
             done.ended.tunnels += ended.tunnels;
             done.ended.tickets += ended.tickets;
@@ -186,7 +200,7 @@ impl Receiver {
         }
         let signal = format!("signal.{}", short(&kind));
         let changed = match (effect, subject) {
-            (Effect::Score { points, half_life, lasts }, subject) => Some(self.engine.raise(NewSignal {
+            (Effect::Score { points, half_life, lasts }, subject) => Some(engine.raise(NewSignal {
                 subject,
                 kind: signal,
                 score: points,
@@ -196,11 +210,11 @@ impl Receiver {
                 expires_at: Some(at.plus(lasts)),
                 half_life: half_life.map(|life| life.as_secs()),
             })),
-            (Effect::Withdraw, subject) => self.engine.lower(&subject, &signal, &self.config.name),
+            (Effect::Withdraw, subject) => engine.lower(&subject, &signal, &self.config.name),
             (Effect::Attest, Subject::Device(device)) => {
                 let facts = self.facts(&set.event, at, now);
                 let asked = facts.len();
-                let (taken, changed) = self.engine.attest(&device, facts);
+                let (taken, changed) = engine.attest(&device, facts);
                 if taken.len() < asked {
                     done.notes.push(format!("{} of its facts are not known here", asked - taken.len()));
                 }

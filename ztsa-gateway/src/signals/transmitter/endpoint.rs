@@ -387,5 +387,6 @@ async fn polled(
 ) -> Result<Response, Refused> {
     let entry = transmitter.of(&receiver, &stream)?;
     let request: PollRequest = parsed(&body)?;
-    Ok(answer(StatusCode::OK, poll::answer(&entry, &request).await))
+    let sent = &transmitter.inner.engine.measures().sent;
+    Ok(answer(StatusCode::OK, poll::answer(&entry, &request, sent).await))
 }

@@ -7,6 +7,7 @@ use ztsa_proto::set::delivery::{POLL, PollRequest, PollResponse};
 use ztsa_proto::set::stream::Status;
 
 use super::Entry;
+use crate::measure::{Counters, Sent};
 
 /// How long a poll that finds nothing is held open.
 const LONG: Duration = Duration::from_secs(25);
@@ -17,12 +18,15 @@ const MOST: usize = 100;
 ///
 /// # Cancel safety
 /// Cancel-safe: a token leaves the outbox when it is acknowledged, not when it is given.
-pub(super) async fn answer(entry: &Entry, request: &PollRequest) -> PollResponse {
+pub(super) async fn answer(entry: &Entry, request: &PollRequest, sent: &Counters<Sent>) -> PollResponse {
     for jti in &request.ack {
-        entry.outbox.done(jti);
+        if entry.outbox.done(jti) {
+            sent.add(Sent::Delivered);
+        }
     }
     for (jti, fault) in &request.set_errs {
         if entry.outbox.done(jti) {
+            sent.add(Sent::Refused);
             let receiver = &entry.receiver.settings.name;
             tracing::warn!(receiver, jti, fault.err, fault.description, "a receiver refused a signal");
         }

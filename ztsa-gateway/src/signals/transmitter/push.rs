@@ -12,6 +12,7 @@ use ztsa_proto::set::stream::Status;
 use super::Entry;
 use super::outbox::LONGEST;
 use crate::engine::Engine;
+use crate::measure;
 use crate::signals::web::Sent;
 
 /// The first and the longest pause after a receiver that does not answer.
@@ -44,10 +45,15 @@ pub(super) async fn deliver(entry: &Entry, engine: &Engine) {
         };
         if engine.now().since(token.at) > LONGEST {
             entry.outbox.done(&token.jti);
+            engine.measures().sent.add(measure::Sent::Lost);
             continue;
         }
         match once(entry, &token.text).await {
             Ok(refused) => {
+                engine.measures().sent.add(match refused {
+                    Some(_) => measure::Sent::Refused,
+                    None => measure::Sent::Delivered,
+                });
                 if let Some(Fault { err, description }) = refused {
                     let receiver = &entry.receiver.settings.name;
                     tracing::warn!(receiver, jti = token.jti, err, description, "a receiver refused a signal");
