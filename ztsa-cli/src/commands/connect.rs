@@ -172,7 +172,7 @@ async fn command(args: &cli::Connect, context: &Context, mut ready: Ready) -> Re
     let failed = |source| Failure::Command { program: program.to_string_lossy().into_owned(), source };
     let mut child = Child::start(&program, &words, &environment).map_err(failed)?;
     // the command writes on this terminal: no countdown there, but a reminder before the end
-    let mut watch = Watch::new(&context.printer, false);
+    let mut watch = Watch::new(&context.printer, false).on_a_shared_terminal();
     let code = loop {
         tokio::select! {
             code = child.wait() => break code.map_err(failed)?,

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
         };
         // what is refused has carried nothing yet: the same pipes serve the next try
         let (mut input, mut output) = (pipe::Input::take(), pipe::Output::take());
-        let (mut events, mut watch) = (client.events(), Watch::new(&context.printer, false));
+        let (mut events, mut watch) = (client.events(), Watch::new(&context.printer, false).on_a_shared_terminal());
         let carry = async || {
             let carried = client.stdio(&to, &mut input, &mut output).await;
             carried.map_err(|error| Failure::stdio(app(&to), error))

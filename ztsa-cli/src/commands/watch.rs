@@ -28,6 +28,8 @@ pub(crate) struct Watch {
     printer: Printer,
     json: bool,
     elsewhere: bool,
+    /// Whether another program writes on the same terminal.
+    shared: bool,
     /// Where what is paused is counted down; nothing where no person looks at a terminal of ours.
     foot: Option<Foot>,
     pauses: Pauses,
@@ -43,6 +45,7 @@ impl Watch {
             printer: printer.clone(),
             json: owns_stdout && printer.json(),
             elsewhere: false,
+            shared: false,
             foot: None,
             pauses: Pauses::default(),
             ended: None,
@@ -55,6 +58,12 @@ impl Watch {
     pub(crate) fn with_countdown(self) -> Self {
         let foot = self.printer.foot();
         Self { foot, ..self }
+    }
+
+    /// Speaks on lines of its own where another program has the terminal, in whatever mode it has set it to.
+    pub(crate) fn on_a_shared_terminal(self) -> Self {
+        let shared = self.printer.present();
+        Self { shared, ..self }
     }
 
     /// Completes when it is time for [`Watch::beat`]; never while nothing is paused.
@@ -81,7 +90,7 @@ impl Watch {
             None => {
                 for reminder in self.pauses.reminders(now) {
                     let style = self.printer.err_style();
-                    self.printer.say(&format!("{} {reminder}", style.dim(&clock(now))));
+                    self.say(&format!("{} {reminder}", style.dim(&clock(now))));
                 }
             }
         }
@@ -98,6 +107,7 @@ impl Watch {
     fn say(&self, text: &str) {
         match &self.foot {
             Some(foot) => foot.above(|| self.printer.say(text)),
+            None if self.shared => self.printer.say(&format!("\r\n{}\r", text.replace('\n', "\r\n"))),
             None => self.printer.say(text),
         }
     }

@@ -104,6 +104,7 @@ fn apps(tunnels: &[Value]) -> String {
         (1, 0) => app,
         (1, _) => format!("{app} (suspended)"),
         (all, 0) => format!("{app} ({all})"),
+        (all, paused) if paused == all => format!("{app} ({all} suspended)"),
         (all, paused) => format!("{app} ({all}, {paused} suspended)"),
     });
     named.collect::<Vec<_>>().join(", ")
@@ -125,7 +126,9 @@ mod tests {
             tunnel("echo", "suspended"),
             tunnel("wiki", "open"),
             tunnel("ssh", "open"),
+            tunnel("web", "suspended"),
+            tunnel("web", "suspended"),
         ];
-        assert_eq!(apps(&tunnels), "db (2, 1 suspended), echo (suspended), ssh, wiki (2)");
+        assert_eq!(apps(&tunnels), "db (2, 1 suspended), echo (suspended), ssh, web (2 suspended), wiki (2)");
     }
 }

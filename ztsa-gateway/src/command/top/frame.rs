@@ -9,7 +9,7 @@ use ztsa_proto::text::printable;
 use ztsa_proto::time::UnixTime;
 
 use crate::command::failure::Failure;
-use crate::command::output::{bytes, count, list, person, text};
+use crate::command::output::{bytes, count, counted, list, person, text, tunnel_count};
 
 /// The columns.
 pub(super) const HEAD: [&str; 11] =
@@ -180,9 +180,9 @@ pub(super) fn lines(
         |of: fn((u64, u64)) -> u64| bytes(rows.iter().filter_map(|row| row.rates).map(of).sum()),
     );
     let summary = format!(
-        "{} sessions, {} tunnels, {} suspended, {}/s up, {}/s down",
-        list(&look.answer, "sessions").len(),
-        sum(|row| row.tunnels),
+        "{}, {}, {} suspended, {}/s up, {}/s down",
+        counted(list(&look.answer, "sessions").len(), "session", "sessions"),
+        tunnel_count(sum(|row| row.tunnels)),
         sum(|row| row.suspended),
         rate(|rates| rates.0),
         rate(|rates| rates.1),
