@@ -11,6 +11,7 @@ mod identity;
 mod issuer;
 mod line;
 mod local;
+mod noticing;
 mod patience;
 mod paused;
 mod policy;

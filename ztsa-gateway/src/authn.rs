@@ -231,7 +231,7 @@ impl Authn {
     /// Checks that the device's key made this request, now and once, and that nothing ended the session.
     fn proved(&self, head: &Head<'_>, token: &str, session: &Session, now: UnixTime) -> Result<(), AuthnError> {
         let proof = self.proof(head, Some((token, &session.device)), now)?;
-        self.replays.first(&proof.device, &proof.jti, now)?;
+        self.replays.first(&proof.device, &proof.jti, now).map_err(|error| error.of(&session.id))?;
         self.standing(session, now)
     }
 

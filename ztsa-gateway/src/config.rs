@@ -7,6 +7,7 @@ mod file;
 mod issuer;
 mod posture;
 mod reload;
+pub mod risk;
 mod rule;
 pub mod signals;
 mod size;
@@ -26,6 +27,7 @@ pub use error::ConfigError;
 pub use issuer::{Issuer, Tokens};
 pub use posture::Posture;
 pub use reload::Reread;
+pub use risk::{Risk, Thresholds};
 pub use workload::{Workload, WorkloadKeys};
 
 /// Holds everything that `gateway.toml` says, checked, with relative paths resolved against the file's directory.
@@ -48,7 +50,7 @@ pub struct Config {
     pub policy: PolicySource,
     /// Where devices, sessions, revocations, signals and tickets are kept.
     pub store: StoreUrl,
-    /// How risk acts on tunnels.
+    /// How risk is found, and how it acts on tunnels.
     pub risk: Risk,
     /// Whose signals are listened to, and who is told ours.
     pub signals: signals::Signals,
@@ -100,38 +102,6 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
     /// Nothing is kept: for tests.
     Memory,
-}
-
-/// Says how risk acts on tunnels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Risk {
-    /// How often every live tunnel is judged again.
-    ///
-    /// # Defaults
-    /// 30 s; 1 s to 1 h.
-    pub interval: Duration,
-    /// The scores at which tunnels are suspended and ended.
-    pub thresholds: Thresholds,
-    /// How long a suspended tunnel waits for its trust to come back before it is ended.
-    ///
-    /// # Defaults
-    /// 60 s; 0 s to 1 h.
-    pub suspend_grace: Duration,
-}
-
-/// Holds the risk scores at which tunnels are suspended and ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
-    /// A tunnel whose score is at least this is suspended, and none is opened.
-    ///
-    /// # Defaults
-    /// 60.
-    pub suspend: u8,
-    /// A tunnel whose score is at least this is ended.
-    ///
-    /// # Defaults
-    /// 85.
-    pub terminate: u8,
 }
 
 /// Names the administrator's socket.

@@ -8,6 +8,7 @@ mod grant;
 mod intake;
 mod judge;
 mod live;
+mod observe;
 mod open;
 mod order;
 mod record;
@@ -27,7 +28,9 @@ use ztsa_proto::time::UnixTime;
 
 use crate::audit::Audit;
 use crate::config::{App, Config};
+use crate::history::History;
 use crate::lease::{Closed, Leases};
+use crate::lookup::Lookup;
 use crate::measure::{Cause, Measures, Why};
 use crate::policy::{self, Policies, PolicyError};
 use crate::posture::Posture;
@@ -51,7 +54,7 @@ pub struct Engine {
 }
 
 /// Names what an engine works with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
@@ -61,6 +64,8 @@ pub struct Parts {
     pub audit: Audit,
     /// What devices say about themselves.
     pub posture: Arc<Posture>,
+    /// Where addresses are, and which destinations have an ill repute.
+    pub lookup: Lookup,
     /// The time.
     pub clock: Clock,
 }
@@ -73,6 +78,9 @@ struct Inner {
     posture: Arc<Posture>,
     clock: Clock,
     risk: Risk,
+    history: History,
+    lookup: ArcSwap<Lookup>,
+    tally: Arc<observe::Tally>,
     tickets: Tickets,
     leases: Leases,
     measures: Arc<Measures>,
@@ -104,17 +112,24 @@ impl Engine {
     /// # Errors
     /// The policies cannot be read or have mistakes.
     pub fn new(parts: Parts) -> Result<Self, PolicyError> {
-        let Parts { config, store, audit, posture, clock } = parts;
+        let Parts { config, store, audit, posture, lookup, clock } = parts;
         let now = clock.now();
         let seen = policy::fingerprint(&config.policy.dir)?;
         let policies = Policies::load(&config.policy.dir, &config.apps, posture.catalogue())?;
         record::loaded(&audit, now, &policies);
-        let reporter = (audit.clone(), clock.clone());
+        let tally = Arc::new(observe::Tally::default());
+        let (reporter, carried) = ((audit.clone(), clock.clone()), Arc::clone(&tally));
         let measures = Arc::<Measures>::default();
-        let closed = move |closed: Closed<'_>| record::closed(&reporter.0, reporter.1.now(), &closed);
+        let closed = move |closed: Closed<'_>| {
+            record::closed(&reporter.0, reporter.1.now(), &closed);
+            carried.add(closed.tunnel);
+        };
         let leases = Leases::new(config.limits, Arc::clone(&measures), closed);
         let inner = Inner {
             risk: Risk::restore(store.clone(), now),
+            history: History::restore(store.clone()),
+            lookup: ArcSwap::from_pointee(lookup),
+            tally,
             tickets: Tickets::restore(store.clone(), now),
             config: ArcSwap::new(config),
             store,

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::lease::Selector;
 use crate::listen;
+use crate::lookup::{Lookup, LookupError};
 use crate::metrics;
 use crate::policy::PolicyError;
 use crate::posture::{AuthorityError, Posture};
@@ -49,6 +50,9 @@ pub enum GatewayError {
     /// A file of certificate authorities cannot be used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// A file that `[risk]` names cannot be used.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// The administrator's socket cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -98,6 +102,7 @@ impl Gateway {
             store: store.clone(),
             audit: audit.clone(),
             posture: Arc::new(Posture::new(&config)?),
+            lookup: Lookup::read(&config.risk)?,
             clock: clock.clone(),
         })?;
         let signals = Signals::new(&config, &engine)?;
@@ -173,6 +178,7 @@ impl Gateway {
         self.scope.drain(Duration::from_millis(500)).await;
         self.admin.shutdown(Duration::from_millis(500)).await;
         self.audit.flush().await;
+        self.engine.keep_history();
         if let Err(error) = self.store.flush().await {
             tracing::warn!(%error, "the last changes of state are not on disk");
         }

@@ -8,6 +8,7 @@ use crate::authn::{Authn, AuthnSetupError, Trust};
 use crate::certificate::{self, Certificate, CertificateError};
 use crate::config::{ConfigError, Reread};
 use crate::engine::{Changed, Engine};
+use crate::lookup::{Lookup, LookupError};
 use crate::policy::PolicyError;
 use crate::stranger::Strangers;
 
@@ -57,6 +58,9 @@ pub enum ReloadError {
     /// A file of an issuer cannot be used.
     #[error(transparent)]
     Authn(#[from] AuthnSetupError),
+    /// A file that `[risk]` names cannot be used.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// The policies have mistakes.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -79,10 +83,12 @@ impl Reload {
         let Reread { config, changed, restart } = self.engine.config().reread()?;
         let certificate = certificate::read(&config.tls)?;
         let trust = Trust::new(&config)?;
+        let lookup = Lookup::read(&config.risk)?;
         let (apps, issuers) = (config.apps.len(), config.issuers.len());
         let limits = config.limits;
         // the last that can fail, and the first that holds
         let adopted = self.engine.adopt(config, &changed, &restart)?;
+        self.engine.look_up_in(lookup);
         self.authn.adopt(trust);
         self.certificate.adopt(certificate);
         self.strangers.limit(limits);

@@ -121,6 +121,7 @@ impl Risk {
             score: score.min(100),
             reason: reason.to_owned(),
             source: ADMINISTRATOR.to_owned(),
+            cause: String::new(),
             at: now,
             expires_at: lasts.map(|lasts| now.plus(lasts)),
             half_life: None,
@@ -132,9 +133,9 @@ impl Risk {
         self.remove(subject, |signal| signal.kind == ADMINISTRATOR)
     }
 
-    /// Takes back what one source said of one kind about the subject; says whether there was anything.
-    pub fn withdraw(&self, subject: &Subject, kind: &str, source: &str) -> bool {
-        self.remove(subject, |signal| signal.kind == kind && signal.source == source)
+    /// Takes back what one source said of one kind and cause about the subject; says whether there was anything.
+    pub fn withdraw(&self, subject: &Subject, kind: &str, source: &str, cause: &str) -> bool {
+        self.remove(subject, |signal| signal.kind == kind && signal.source == source && signal.cause == cause)
     }
 
     /// Scores one subject by itself.

@@ -6,7 +6,7 @@ mod issuer;
 use std::time::Duration;
 
 use ztsa_proto::dpop::DpopError;
-use ztsa_proto::name::DeviceId;
+use ztsa_proto::name::{DeviceId, SessionId};
 use ztsa_proto::posture::PostureError;
 use ztsa_proto::problem::{self, Problem, Retry};
 
@@ -39,6 +39,10 @@ pub enum AuthnError {
     Replay {
         /// The device whose key signed it.
         device: DeviceId,
+        /// The session whose token came with it, where there was one.
+        session: Option<SessionId>,
+        /// What tells it from every other proof of the device (`jti`).
+        proof: String,
     },
     /// More proofs came than can be remembered.
     #[error("more requests came than this gateway can check for replays")]
@@ -123,6 +127,14 @@ impl AuthnError {
                 .with_remedy("Tell the administrator: the issuer's tokens and the gateway's configuration do not fit."),
             _ => problem,
         }
+    }
+
+    /// Names the session whose token came with a proof that was used before.
+    pub(super) fn of(mut self, id: &SessionId) -> Self {
+        if let AuthnError::Replay { session, .. } = &mut self {
+            *session = Some(id.clone());
+        }
+        self
     }
 
     /// The refusal as the token endpoint says it.
@@ -211,7 +223,12 @@ mod tests {
             (AuthnError::Expired, "auth.expired", "invalid_grant", 401),
             (AuthnError::Proof(DpopError::Missing), "auth.proof", "invalid_dpop_proof", 400),
             (AuthnError::UseNonce, "auth.proof", "use_dpop_nonce", 400),
-            (AuthnError::Replay { device: device.clone() }, "auth.proof", "invalid_dpop_proof", 400),
+            (
+                AuthnError::Replay { device: device.clone(), session: None, proof: String::new() },
+                "auth.proof",
+                "invalid_dpop_proof",
+                400,
+            ),
             (AuthnError::Crowded, "gateway.limit", "temporarily_unavailable", 503),
             (AuthnError::Revoked { since: Duration::ZERO, reason: None }, "session.revoked", "invalid_grant", 401),
             (AuthnError::Over, "session.expired", "invalid_grant", 401),

@@ -27,11 +27,13 @@ pub struct ExchangeFailure {
     pub device: Option<DeviceId>,
     /// The session of this device that was to be renewed.
     pub session: Option<SessionId>,
+    /// What tells the proof from every other one of the device.
+    pub proof: Option<String>,
 }
 
 impl From<AuthnError> for Box<ExchangeFailure> {
     fn from(error: AuthnError) -> Self {
-        Self::new(ExchangeFailure { error, user: None, device: None, session: None })
+        Self::new(ExchangeFailure { error, user: None, device: None, session: None, proof: None })
     }
 }
 
@@ -73,6 +75,7 @@ impl Authn {
     ) -> Result<Exchanged, AuthnError> {
         let Proof { device, jti, .. } = self.proof(head, None, now)?;
         known.device = Some(device.clone());
+        known.proof = Some(jti.clone());
         if self.store.is_blocked(&device) {
             return Err(AuthnError::DeviceBlocked { device });
         }

@@ -40,7 +40,7 @@ impl Replays {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.turn(now, self.life);
         if generations.before.contains(&key) || generations.now.contains(&key) {
-            return Err(AuthnError::Replay { device: device.clone() });
+            return Err(AuthnError::Replay { device: device.clone(), session: None, proof: jti.to_owned() });
         }
         if generations.now.len() >= self.most {
             return Err(AuthnError::Crowded);

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use ztsa_gateway::audit;
 use ztsa_gateway::certificate;
 use ztsa_gateway::config::Config;
+use ztsa_gateway::lookup::Lookup;
 use ztsa_gateway::policy::Policies;
 use ztsa_gateway::posture::Catalogue;
 use ztsa_gateway::signals;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Failure::new(error.to_string()).hint("the file must be there and readable by the user that runs the gateway")
     })?;
     audit::check(&config.audit).map_err(|error| Failure::new(error.to_string()))?;
+    Lookup::read(&config.risk).map_err(|error| Failure::new(error.to_string()))?;
     let policies = Policies::load(&config.policy.dir, &config.apps, &Arc::new(Catalogue::of(&config.posture)))
         .map_err(super::policy::failure)?;
     super::policy::warn(&policies);

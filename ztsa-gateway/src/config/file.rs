@@ -32,7 +32,7 @@ pub(super) struct File {
     pub(super) policy: Option<Policy>,
     pub(super) store: Option<Store>,
     #[serde(default)]
-    pub(super) risk: Risk,
+    pub(super) risk: super::risk::Raw,
     #[serde(default)]
     pub(super) signals: Signals,
     #[serde(default)]
@@ -129,22 +129,6 @@ pub(super) struct Store {
     pub(super) place: Place,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Risk {
-    pub(super) interval: Option<Span<1, 3600>>,
-    pub(super) suspend_grace: Option<Span<0, 3600>>,
-    #[serde(default)]
-    pub(super) thresholds: Thresholds,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Thresholds {
-    pub(super) suspend: Option<Number<1, 100>>,
-    pub(super) terminate: Option<Number<1, 100>>,
-}
-
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
@@ -219,6 +203,7 @@ impl File {
             resolve(&mut admin.socket);
         }
         file.posture.resolve(base);
+        file.risk.resolve(base);
         for issuer in &mut file.issuers {
             issuer.place = place(issuer.name.span().start);
             issuer.ca_file.iter_mut().for_each(resolve);
@@ -250,10 +235,7 @@ impl File {
         self.workloads.extend(extra.workloads);
         replace(&mut self.policy, extra.policy);
         replace(&mut self.store, extra.store);
-        replace(&mut self.risk.interval, extra.risk.interval);
-        replace(&mut self.risk.suspend_grace, extra.risk.suspend_grace);
-        replace(&mut self.risk.thresholds.suspend, extra.risk.thresholds.suspend);
-        replace(&mut self.risk.thresholds.terminate, extra.risk.thresholds.terminate);
+        self.risk.merge(extra.risk);
         self.signals.merge(extra.signals);
         self.audit.merge(extra.audit);
         replace(&mut self.admin, extra.admin);

@@ -11,8 +11,7 @@ use url::Url;
 use super::error::{ConfigError, Fault};
 use super::file::{self, File, Place};
 use super::{
-    Admin, App, Config, Limits, Metrics, PolicySource, Risk, SessionRules, StoreUrl, Target, Thresholds, Tls, issuer,
-    signals, workload,
+    Admin, App, Config, Limits, Metrics, PolicySource, SessionRules, StoreUrl, Target, Tls, issuer, signals, workload,
 };
 
 /// Turns what the files say into a configuration.
@@ -49,7 +48,7 @@ pub(super) fn check(raw: File) -> Result<Config, ConfigError> {
             dir: raw.policy.as_ref().map_or_else(|| base.join("policies"), |policy| policy.dir.clone()),
         },
         store: store(raw.store.as_ref(), &base)?,
-        risk: risk(&raw)?,
+        risk: super::risk::check(&raw.risk, &raw.path)?,
         audit: super::audit::check(&raw.audit, &raw.path)?,
         admin: Admin {
             socket: raw.admin.as_ref().map_or_else(|| base.join("admin.sock"), |admin| admin.socket.clone()),
@@ -84,28 +83,6 @@ fn store(raw: Option<&file::Store>, base: &Path) -> Result<StoreUrl, ConfigError
             },
         )),
     }
-}
-
-fn risk(raw: &File) -> Result<Risk, ConfigError> {
-    let thresholds = raw.risk.thresholds;
-    let suspend = thresholds.suspend.map_or(60, |score| score.0);
-    let terminate = thresholds.terminate.map_or(suspend.max(85), |score| score.0);
-    if terminate < suspend {
-        return Err(ConfigError::at(
-            &raw.path,
-            None,
-            Fault::Rule {
-                reason: format!("[risk.thresholds]: terminate ({terminate}) is below suspend ({suspend})"),
-                remedy: "A tunnel is suspended first and ended at a higher score.",
-            },
-        ));
-    }
-    let score = |value: u32| u8::try_from(value).unwrap_or(100);
-    Ok(Risk {
-        interval: raw.risk.interval.map_or(Duration::from_secs(30), |span| span.0),
-        thresholds: Thresholds { suspend: score(suspend), terminate: score(terminate) },
-        suspend_grace: raw.risk.suspend_grace.map_or(Duration::from_secs(60), |span| span.0),
-    })
 }
 
 fn session(raw: &File) -> Result<SessionRules, ConfigError> {

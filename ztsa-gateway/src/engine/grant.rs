@@ -53,13 +53,15 @@ impl Engine {
     ) -> Result<GrantResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
+        self.sighted(&session, peer, now);
         let unknown = |_| self.not_found(Activity::Grant, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;
         let full = self.grants().of(&session.id, now) >= MAX_PER_SESSION;
         let full = full
             .then(|| Box::new(problem::new("gateway.limit").with_detail("this session has as many grants as it may")));
         let ask = Ask { activity: Activity::Grant, reason: request.reason.as_deref() };
-        self.asked(ask, &session, &app, peer, now, full)?;
+        let refused = |problem: &Arc<Problem>| self.turned_down(&session, app.name.as_str(), problem, peer, now);
+        self.asked(ask, &session, &app, peer, now, full).inspect_err(refused)?;
         let expires_at = now.plus(self.inner.config.load().session.token_lifetime);
         let grant = GrantId::random();
         self.grants().add(grant.clone(), &session, &app.name, expires_at);

@@ -32,7 +32,9 @@ impl Engine {
             tracing::info!(%device, checks = worse.join(" "), "the posture of a device got worse");
         }
         self.announce(News::Device(device.clone()));
-        self.because_of(Why::Posture).reevaluate(&Selector::Device(device.clone()));
+        let engine = self.because_of(Why::Posture);
+        engine.posture_moved(device, &worse, self.inner.clock.now());
+        engine.reevaluate(&Selector::Device(device.clone()));
     }
 
     /// Lists what devices are asked for: what the policies name, and what the configuration adds.
@@ -54,6 +56,7 @@ impl Engine {
     pub fn not_found(&self, activity: Activity, session: &Arc<Session>, peer: IpAddr, asked: &str) -> Arc<Problem> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
+        self.sighted(&session, peer, now);
         let judged = self.judge(&session, &self.inner.nothing, peer, now);
         // an answer about the gateway comes before one about the app only when the app is there and open
         let problem = unknown(judged.id.clone());
@@ -66,11 +69,13 @@ impl Engine {
             input: Some(judged.input(&session, &self.inner.nothing, peer, now, &self.inner.audit)),
             ..Record::new(now, activity, Outcome::Failure)
         });
+        self.turned_down(&session, asked, &problem, peer, now);
         problem
     }
 
-    /// Records that a blocked device still sends requests: at most one line a minute and device.
+    /// Records that a blocked device still sends requests, at most one line a minute and device; counts proofs that came twice.
     pub fn request_refused(&self, error: &AuthnError) {
+        self.replayed(error, None, None);
         let AuthnError::DeviceBlocked { device } = error else { return };
         let now = self.inner.clock.now();
         {
@@ -93,7 +98,7 @@ impl Engine {
 
     /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.
     pub fn exchange_failed(&self, failure: &ExchangeFailure, peer: IpAddr) {
-        let ExchangeFailure { error, user, device, session } = failure;
+        let ExchangeFailure { error, user, device, session, proof } = failure;
         if matches!(error, AuthnError::UseNonce) {
             return;
         }
@@ -114,5 +119,9 @@ impl Engine {
             message: Some(error.to_string()),
             ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
         });
+        self.replayed(error, session.as_ref(), Some(peer));
+        if let (Some(device), Some(proof)) = (device, proof) {
+            self.login_failed(error, device, proof, peer);
+        }
     }
 }

@@ -136,6 +136,7 @@ impl Engine {
         let mut changed = engine.end_overdue(now);
         changed += engine.expire(now);
         changed.ended += engine.end_lapsed(now);
+        engine.keep_history();
         changed
     }
 
@@ -178,7 +179,9 @@ impl Engine {
 
     /// Judges every live tunnel again, and reads the policies again when their files changed.
     pub fn tick(&self) -> Changed {
-        self.inner.store.prune(self.inner.clock.now());
+        let now = self.inner.clock.now();
+        self.inner.store.prune(now);
+        self.remember(now);
         self.reload_changed_policies();
         self.reevaluate(&Selector::All)
     }

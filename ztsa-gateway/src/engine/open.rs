@@ -67,9 +67,11 @@ impl Engine {
     ) -> Result<TicketResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
+        self.sighted(&session, peer, now);
         let unknown = |_| self.not_found(Activity::Ticket, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;
-        let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None)?;
+        let refused = |problem: &Arc<Problem>| self.turned_down(&session, app.name.as_str(), problem, peer, now);
+        let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None).inspect_err(refused)?;
         let lasts = request.for_seconds.map(Duration::from_secs);
         let minted = self.inner.tickets.mint(&session, &app.name, lasts, request.uses, now);
         let (secret, ticket) = minted.map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
@@ -113,9 +115,22 @@ impl Engine {
 
     fn lease(&self, asked: &Asked<'_>, now: UnixTime) -> Result<Lease, Arc<Problem>> {
         let Asked { session, app, peer, grant, ticket } = *asked;
+        // whoever shows a ticket may be somewhere else than the person it stands for, and is not that person
+        let person = ticket.is_none();
+        if person {
+            self.sighted(session, peer, now);
+        }
         let changes = self.inner.changes.load(Ordering::SeqCst);
         let not_granted = grant.and_then(|grant| self.grants().check(grant, session, &app.name, now).err());
-        let judged = self.asked(Activity::Connect, session, app, peer, now, not_granted)?;
+        let asked = self.asked(Activity::Connect, session, app, peer, now, not_granted);
+        let judged = asked.inspect_err(|problem| {
+            if person {
+                self.turned_down(session, app.name.as_str(), problem, peer, now);
+            }
+        })?;
+        if person {
+            self.entered(session, &app.name, peer, now);
+        }
         let opening = Opening {
             session: Arc::clone(session),
             app: Arc::clone(app),

@@ -92,8 +92,12 @@ impl Engine {
     pub fn device_remove(&self, device: &DeviceId) -> Result<Revoked, OrderError> {
         let selector = Selector::Device(device.clone());
         let revoked = self.because_of(Why::Device).revoke(&selector, "an administrator removed this device");
+        let known = self.inner.store.device(device);
         if !self.inner.store.delete_device(device) {
             return Err(OrderError::UnknownDevice(device.to_string()));
+        }
+        if let Some(known) = known {
+            self.forget_device(device, &known.user);
         }
         self.managed(Activity::Remove, Entity::Device(device.clone()), None, format!("device {device} is forgotten"));
         Ok(revoked)

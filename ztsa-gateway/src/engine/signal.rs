@@ -98,15 +98,20 @@ impl Engine {
         revoked
     }
 
-    /// Adds a signal in place of the one that its source gave of the same kind, and judges those again whom it concerns.
+    /// Adds a signal in place of the one that its source gave of the same kind and cause, and judges those again whom it concerns.
     pub fn raise(&self, signal: NewSignal) -> Changed {
-        self.inner.risk.withdraw(&signal.subject, &signal.kind, &signal.source);
+        self.inner.risk.withdraw(&signal.subject, &signal.kind, &signal.source, &signal.cause);
         self.because_of(Why::Signal).signal(signal)
     }
 
     /// Takes back what a source said of one kind; `None` when it had said nothing.
     pub fn lower(&self, subject: &Subject, kind: &str, source: &str) -> Option<Changed> {
-        if !self.inner.risk.withdraw(subject, kind, source) {
+        self.lower_cause(subject, kind, source, "")
+    }
+
+    /// Takes back what a source said of one kind and cause; `None` when it had said nothing.
+    pub(super) fn lower_cause(&self, subject: &Subject, kind: &str, source: &str, cause: &str) -> Option<Changed> {
+        if !self.inner.risk.withdraw(subject, kind, source, cause) {
             return None;
         }
         Some(self.because_of(Why::Signal).risk_changed(subject))

@@ -2,6 +2,7 @@
 
 mod causes;
 mod evaluation;
+mod noticing;
 mod opening;
 mod orders;
 mod replay;

@@ -59,6 +59,8 @@ pub struct Tunnel {
     pub opened_at: UnixTime,
     up: AtomicU64,
     down: AtomicU64,
+    /// How much of both was counted for the person already.
+    carried: AtomicU64,
     access: watch::Sender<Access>,
     /// What made it stop, from when it was told until its last byte has moved.
     stopping: Mutex<Option<(Cause, Outcome)>>,
@@ -105,6 +107,7 @@ impl Tunnel {
             opened_at: opening.at,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
             access: watch::Sender::new(Access::Open),
             stopping: Mutex::new(None),
             end: OnceLock::new(),
@@ -119,6 +122,12 @@ impl Tunnel {
     /// Gives the bytes from the app to the client so far.
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
+    }
+
+    /// Gives the bytes both ways since the last call; each byte is given once.
+    pub fn take_carried(&self) -> u64 {
+        let total = self.up().saturating_add(self.down());
+        total.saturating_sub(self.carried.fetch_max(total, Ordering::Relaxed))
     }
 
     /// Says whether bytes may flow now.

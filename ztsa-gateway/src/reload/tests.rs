@@ -137,3 +137,28 @@ fn new_thresholds_hold_for_what_is_open() {
     assert_eq!(of(&world).run().unwrap().tunnels.ended, 1);
     assert_eq!(ending(&lease).unwrap().0, "risk.user");
 }
+
+const PAUSING: &str = r#"
+@id("dev") @on_change("suspend") permit (principal in Group::"dev", action == Action::"connect", resource == App::"wiki");
+"#;
+
+#[test]
+fn an_app_that_leads_to_a_listed_address_is_a_risk_at_once_and_a_reload_reads_the_list_again() {
+    let world = World::with(PAUSING);
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let address = "10.0.0.1".parse().unwrap();
+    world.engine.dialled(lease.tunnel(), address);
+    assert_eq!(lease.tunnel().access(), Access::Open);
+    std::fs::write(world.dir().join("bad.txt"), "10.0.0.0/30\n").unwrap();
+    let more = "[risk]\ndestinations = \"bad.txt\"\n[risk.signals.destination.listed]\nweight = 60\n[store]";
+    world.edit("[store]", more);
+    of(&world).run().unwrap();
+    // a damaged list is refused by its line, and the old one stays
+    std::fs::write(world.dir().join("bad.txt"), "10.0.0.0/30\n!!\n").unwrap();
+    let error = of(&world).run().unwrap_err().to_string();
+    assert!(error.contains("bad.txt:2: \"!!\" is no name"), "{error}");
+    world.engine.dialled(lease.tunnel(), address);
+    let Access::Suspended(problem) = lease.tunnel().access() else { panic!("{:?}", lease.tunnel().access()) };
+    assert!(problem.detail.contains("wiki leads to 10.0.0.0/30, which the list bad.txt names"), "{problem:?}");
+}

@@ -55,6 +55,7 @@ impl Scores {
             kind: kind.clone(),
             score: 0,
             reason: String::new(),
+            cause: String::new(),
             source: String::new(),
             at,
             expires_at: None,

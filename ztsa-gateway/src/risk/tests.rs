@@ -24,6 +24,7 @@ fn signal(subject: Subject, score: u8) -> NewSignal {
         score,
         reason: format!("{score} points"),
         source: "gateway".to_owned(),
+        cause: String::new(),
         at: NOW,
         expires_at: None,
         half_life: None,

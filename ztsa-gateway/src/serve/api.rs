@@ -131,6 +131,7 @@ async fn token(
             if let Some(report) = posture {
                 parts.engine.posture_reported(&session.device, report);
             }
+            parts.engine.arrived(&session, peer.address);
             match parts.engine.begin_session(&session, renewed) {
                 Ok(info) => Json(json!({
                     "access_token": token.expose(),

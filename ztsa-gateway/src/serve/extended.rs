@@ -122,7 +122,11 @@ pub(super) async fn dial(parts: &Parts, lease: &Lease, app: &App) -> Result<TcpS
         Refused::new(problem)
     });
     if let Ok(stream) = &opened {
-        parts.engine.opened(lease, stream.peer_addr().ok().map(|address| address.ip()));
+        let address = stream.peer_addr().ok().map(|address| address.ip());
+        parts.engine.opened(lease, address);
+        if let Some(address) = address {
+            parts.engine.dialled(lease.tunnel(), address);
+        }
     }
     opened
 }

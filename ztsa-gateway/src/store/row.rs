@@ -152,6 +152,8 @@ pub struct NewSignal {
     pub reason: String,
     /// Who says so.
     pub source: String,
+    /// What tells it from others of its kind and source; empty where there is one of them only.
+    pub cause: String,
     /// When.
     pub at: UnixTime,
     /// When it stops counting.

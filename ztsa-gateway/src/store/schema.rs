@@ -17,7 +17,7 @@ use crate::config::StoreUrl;
 use ztsa_proto::session::DeviceState;
 
 /// The schema that this version writes (`PRAGMA user_version`).
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How long another program (a backup, a report) may hold the file before a write counts as failed.
 const BUSY: Duration = Duration::from_secs(5);
@@ -40,6 +40,11 @@ ALTER TABLE devices ADD COLUMN name TEXT;
 ALTER TABLE devices ADD COLUMN os TEXT;
 CREATE TABLE tokens (token TEXT PRIMARY KEY, devices TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
 PRAGMA user_version = 2;
+";
+/// What version 3 has more: what tells signals of one kind and source from each other.
+const THIRD: &str = "
+ALTER TABLE signals ADD COLUMN cause TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 3;
 ";
 /// What was added without changing a table that an older version knows.
 const DOCUMENTS: &str = "CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, key)) STRICT;";
@@ -116,9 +121,10 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match found {
         0 if tables == 0 => {
             connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {SECOND} COMMIT;")).map_err(failed)?;
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {SECOND} {THIRD} COMMIT;")).map_err(failed)?;
         }
-        1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SECOND} COMMIT;")).map_err(failed)?,
+        1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SECOND} {THIRD} COMMIT;")).map_err(failed)?,
+        2 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {THIRD} COMMIT;")).map_err(failed)?,
         VERSION => {}
         0 => {
             return Err(StoreError::Foreign {
@@ -198,7 +204,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
 }
 
 fn load_signals(connection: &Connection, memory: &mut Memory) -> rusqlite::Result<()> {
-    let sql = "SELECT id, subject_kind, subject, kind, score, reason, source, at, expires_at, half_life FROM signals";
+    let sql =
+        "SELECT id, subject_kind, subject, kind, score, reason, source, at, expires_at, half_life, cause FROM signals";
     each(connection, sql, |row| {
         let id = row.get(0)?;
         let signal = NewSignal {
@@ -210,6 +217,7 @@ fn load_signals(connection: &Connection, memory: &mut Memory) -> rusqlite::Resul
             at: time(row, 7)?,
             expires_at: row.get::<_, Option<i64>>(8)?.map(seconds),
             half_life: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+            cause: row.get(10)?,
         };
         memory.signals.insert(id, Signal { id, signal });
         Ok(())

@@ -66,6 +66,7 @@ fn signal(subject: Subject) -> NewSignal {
         score: 90,
         reason: "it's \"odd\"".to_owned(),
         source: "admin".to_owned(),
+        cause: String::new(),
         at: NOW,
         expires_at: Some(NOW.plus(Duration::from_secs(60))),
         half_life: None,
@@ -254,11 +255,11 @@ fn a_file_that_will_not_do_is_refused_with_the_reason() {
     drop(dir.open().unwrap());
     let change = |sql: &str| rusqlite::Connection::open(dir.file()).unwrap().execute_batch(sql).unwrap();
     change("PRAGMA user_version = 9");
-    assert!(matches!(dir.open(), Err(StoreError::Newer { found: 9, known: 2, .. })));
+    assert!(matches!(dir.open(), Err(StoreError::Newer { found: 9, known: 3, .. })));
     change("PRAGMA user_version = 0");
     assert!(matches!(dir.open(), Err(StoreError::Foreign { .. })), "tables of somebody else");
     change(
-        "PRAGMA user_version = 2; INSERT INTO devices VALUES ('no thumbprint', 'i', 's', 'approved', 1, 1, NULL, NULL)",
+        "PRAGMA user_version = 3; INSERT INTO devices VALUES ('no thumbprint', 'i', 's', 'approved', 1, 1, NULL, NULL)",
     );
     assert!(matches!(dir.open(), Err(StoreError::Foreign { .. })), "a row that does not read");
     std::fs::write(dir.file(), "SQLite it is not, but long enough to look like something".repeat(9)).unwrap();

@@ -286,7 +286,7 @@ impl Write {
 
 fn insert_signal(to: &Transaction<'_>, signal: &Signal) -> rusqlite::Result<usize> {
     let s = &signal.signal;
-    to.prepare_cached("INSERT OR REPLACE INTO signals (id, subject_kind, subject, kind, score, reason, source, at, expires_at, half_life) VALUES (?,?,?,?,?,?,?,?,?,?)")?
+    to.prepare_cached("INSERT OR REPLACE INTO signals (id, subject_kind, subject, kind, score, reason, source, at, expires_at, half_life, cause) VALUES (?,?,?,?,?,?,?,?,?,?,?)")?
         .execute(params![
             signal.id,
             s.subject.kind(),
@@ -297,7 +297,8 @@ fn insert_signal(to: &Transaction<'_>, signal: &Signal) -> rusqlite::Result<usiz
             s.source,
             seconds(s.at),
             s.expires_at.map(seconds),
-            s.half_life.map(|life| i64::try_from(life).unwrap_or(i64::MAX))
+            s.half_life.map(|life| i64::try_from(life).unwrap_or(i64::MAX)),
+            s.cause
         ])
 }
 

@@ -97,6 +97,7 @@ fn signal(world: &World, alice: &Session) -> NewSignal {
         kind: "story".to_owned(),
         score: 70,
         reason: "a story".to_owned(),
+        cause: String::new(),
         source: "test".to_owned(),
         at: world.engine.now(),
         expires_at: None,

@@ -93,7 +93,8 @@ impl World {
         let store = Store::open(&config.store).unwrap();
         let audit = Audit::open(&config.audit, &store).unwrap();
         let posture = Arc::new(Posture::default());
-        let parts = Parts { config: Arc::new(config.clone()), store, audit: audit.clone(), posture, clock };
+        let lookup = crate::lookup::Lookup::read(&config.risk).unwrap();
+        let parts = Parts { config: Arc::new(config.clone()), store, audit: audit.clone(), posture, lookup, clock };
         (Engine::new(parts).unwrap(), audit)
     }
 

@@ -205,6 +205,7 @@ impl Receiver {
                 kind: signal,
                 score: points,
                 reason,
+                cause: String::new(),
                 source: self.config.name.clone(),
                 at,
                 expires_at: Some(at.plus(lasts)),

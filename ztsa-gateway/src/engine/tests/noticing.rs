@@ -1,0 +1,213 @@
+//! What the gateway notices by itself, from the event to the live tunnel.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ztsa_proto::grant::GrantRequest;
+use ztsa_proto::posture::State;
+use ztsa_proto::time::UnixTime;
+
+use super::evaluation::report;
+use super::world::{PEER, World, thumbprint};
+use crate::authn::{AuthnError, ExchangeFailure, Session, TokenFault};
+use crate::lease::Access;
+use crate::store::Subject;
+
+const TO_ALL: &str = r#"
+@id("dev") @on_change("suspend") permit (principal in Group::"dev", action == Action::"connect", resource == App::"wiki");
+"#;
+
+fn user(session: &Session) -> Subject {
+    Subject::User(session.identity.user.clone())
+}
+
+/// The kinds of the signals about somebody, with what they count now.
+fn signals(world: &World, about: &Subject) -> Vec<(String, u8)> {
+    let scores = world.engine.score_of(about);
+    scores.signals.iter().map(|counted| (counted.signal.kind.clone(), counted.points)).collect()
+}
+
+fn ask(world: &World, session: &std::sync::Arc<Session>, app: &str) -> String {
+    let request = GrantRequest { app: app.parse().unwrap(), reason: None };
+    world.engine.grant(session, &request, PEER).map_or_else(|problem| problem.code.clone(), |_| "granted".to_owned())
+}
+
+#[tokio::test]
+async fn trying_one_door_after_the_other_pauses_what_is_open_until_it_fades() {
+    let world = World::configured(TO_ALL, "[risk.signals.grant.refused]\nweight = 70\ncount = 4\n");
+    let alice = world.session("alice", &["dev"], "laptop");
+    let bob = world.session("bob", &["dev"], "desktop");
+    let (hers, his) = (world.open(&alice, "wiki").unwrap(), world.open(&bob, "wiki").unwrap());
+    let mut news = world.engine.news();
+    for app in ["payroll", "db", "salaries"] {
+        assert_ne!(ask(&world, &alice, app), "granted");
+    }
+    assert_eq!(hers.tunnel().access(), Access::Open);
+    ask(&world, &alice, "hr");
+    let Access::Suspended(problem) = hers.tunnel().access() else { panic!("{:?}", hers.tunnel().access()) };
+    assert_eq!(problem.code, "risk.user");
+    assert!(problem.detail.contains("4 requests within 10m for what you may not open"), "{problem:?}");
+    assert_eq!(his.tunnel().access(), Access::Open, "not his risk");
+    let told = news.try_recv().unwrap();
+    assert!(matches!(&told, crate::engine::News::Risk(subject) if *subject == user(&alice)), "{told:?}");
+    // what risk refuses does not raise it
+    for _ in 0..50 {
+        assert_eq!(ask(&world, &alice, "wiki"), "risk.user");
+    }
+    assert_eq!(signals(&world, &user(&alice)), [("grant.refused".to_owned(), 70)]);
+    let log = world.log().await;
+    let noticed: Vec<_> = log.iter().filter(|event| event["status_code"] == "grant.refused").collect();
+    assert_eq!(noticed.len(), 1, "{noticed:?}");
+    assert!(noticed[0].to_string().contains("70 of 100: 4 requests within 10m"), "{}", noticed[0]);
+    // half an hour later it counts a quarter less: below the threshold
+    world.hand.advance(Duration::from_secs(1800));
+    let alice = world.renew(&alice, &["dev"]);
+    let bob = world.renew(&bob, &["dev"]);
+    world.engine.tick();
+    assert_eq!(signals(&world, &user(&alice)), [("grant.refused".to_owned(), 53)]);
+    assert_eq!(hers.tunnel().access(), Access::Open);
+    drop((hers, his, bob));
+}
+
+#[test]
+fn a_stranger_raises_nobodys_risk() {
+    let world = World::configured(TO_ALL, "[risk.signals.login.failed]\ncount = 2\nweight = 90\n");
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let failure = |device: &str, proof: &str, error| ExchangeFailure {
+        error,
+        user: None,
+        device: Some(thumbprint(device)),
+        session: None,
+        proof: Some(proof.to_owned()),
+    };
+    let forged =
+        || AuthnError::Refused { issuer: "corp".to_owned(), what: "access token", fault: TokenFault::Signature };
+    // keys that nobody knows, as many as one likes; and without any
+    for number in 0..200 {
+        world.engine.exchange_failed(&failure(&format!("stranger-{number}"), "p", forged()), PEER);
+        world.engine.exchange_failed(&ExchangeFailure { device: None, ..failure("-", "p", forged()) }, PEER);
+    }
+    // one proof of hers that somebody overheard
+    for _ in 0..200 {
+        world.engine.exchange_failed(&failure("laptop", "overheard", forged()), PEER);
+        let replay = || AuthnError::Replay {
+            device: alice.device.clone(),
+            session: Some(alice.id.clone()),
+            proof: "overheard".to_owned(),
+        };
+        world.engine.request_refused(&replay());
+    }
+    // what has another reason than somebody's doing
+    for number in 0..200 {
+        let expired = AuthnError::Refused {
+            issuer: "corp".to_owned(),
+            what: "access token",
+            fault: TokenFault::Expired(Duration::from_secs(60)),
+        };
+        world.engine.exchange_failed(&failure("laptop", &format!("a{number}"), expired), PEER);
+        let out = AuthnError::Unavailable("disk".to_owned());
+        world.engine.exchange_failed(&failure("laptop", &format!("b{number}"), out), PEER);
+    }
+    world.engine.tick();
+    assert_eq!(world.engine.signals(None), []);
+    assert_eq!(lease.tunnel().access(), Access::Open);
+    // the device's own key, twice, with forged tokens
+    world.engine.exchange_failed(&failure("laptop", "mine", forged()), PEER);
+    let about = Subject::Device(alice.device.clone());
+    assert_eq!(signals(&world, &about), [("login.failed".to_owned(), 90)]);
+    assert!(matches!(lease.tunnel().access(), Access::Ended(problem) if problem.code == "risk.device"));
+}
+
+#[test]
+fn requests_that_come_again_count_against_the_session_and_a_new_sign_in_is_free_of_it() {
+    let world = World::configured(TO_ALL, "[risk.signals.dpop.replay]\nweight = 70\n");
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    for proof in ["p1", "p2", "p3"] {
+        let (device, session) = (alice.device.clone(), Some(alice.id.clone()));
+        world.engine.request_refused(&AuthnError::Replay { device, session, proof: proof.to_owned() });
+    }
+    assert!(matches!(lease.tunnel().access(), Access::Suspended(problem) if problem.code == "risk.session"));
+    world.hand.advance(Duration::from_secs(1));
+    let again = world.session("alice", &["dev"], "laptop");
+    assert!(world.open(&again, "wiki").is_ok());
+}
+
+#[test]
+fn a_check_that_fails_now_counts_until_it_passes_again() {
+    let world = World::with(TO_ALL);
+    let alice = world.session("alice", &["dev"], "laptop");
+    let about = Subject::Device(alice.device.clone());
+    let tell = |states: &[(&str, State)]| {
+        world.engine.posture_reported(&alice.device, report(&world, states));
+        signals(&world, &about).len()
+    };
+    assert_eq!(tell(&[("disk.root", State::Fail), ("fw.enabled", State::Pass)]), 0, "it never passed");
+    assert_eq!(tell(&[("disk.root", State::Pass), ("fw.enabled", State::Pass)]), 0);
+    assert_eq!(tell(&[("disk.root", State::Fail), ("fw.enabled", State::Unknown)]), 1, "not to know is not to fail");
+    assert_eq!(tell(&[("disk.root", State::Fail), ("fw.enabled", State::Pass)]), 1);
+    assert_eq!(tell(&[("disk.root", State::Fail), ("fw.enabled", State::Fail)]), 2);
+    assert_eq!(tell(&[("disk.root", State::Pass), ("fw.enabled", State::Fail)]), 1, "one is mended");
+    let left = world.engine.signals(Some(&about));
+    assert!(left[0].reason.contains("the check fw.enabled of this device"), "{left:?}");
+    assert_eq!(tell(&[("disk.root", State::Pass), ("fw.enabled", State::Pass)]), 0);
+}
+
+/// Three weeks of mornings, from one address, with one app.
+fn mornings(world: &World, name: &str, days: u64) -> std::sync::Arc<Session> {
+    let start = world.engine.now();
+    let mut session = world.session(name, &["dev"], "laptop");
+    for day in 0..days {
+        world.hand.set(UnixTime(start.0 + day * 86_400));
+        session = world.session(name, &["dev"], "laptop");
+        world.engine.arrived(&session, PEER);
+        let lease = world.open(&session, "wiki").unwrap();
+        lease.count_down(50 << 20);
+        drop(lease);
+        world.engine.tick();
+    }
+    session
+}
+
+#[tokio::test]
+async fn habits_are_learnt_by_use_outlive_a_restart_and_go_with_the_last_device() {
+    let mut world = World::with(TO_ALL);
+    let alice = mornings(&world, "alice", 21);
+    assert_eq!(world.engine.signals(None), [], "three weeks of habit");
+    let before = world.engine.habits(&alice.identity.user).unwrap();
+    assert_eq!(before.days_before(world.engine.now()).count(), 20);
+    world.restart(86_400).await;
+    assert_eq!(world.engine.habits(&alice.identity.user).unwrap().networks(), before.networks());
+    // the next night, from elsewhere, with far more bytes than ever
+    world.hand.advance(Duration::from_secs(12 * 3600));
+    let alice = world.session("alice", &["dev"], "laptop");
+    let elsewhere: IpAddr = "198.51.100.7".parse().unwrap();
+    let lease = world.engine.open(&alice, &world.app("wiki"), elsewhere, None).unwrap();
+    lease.count_down(3 << 30);
+    world.engine.tick();
+    let told: Vec<String> = signals(&world, &user(&alice)).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(told, ["volume.unusual", "network.new", "hours.unusual"]);
+    let info = world.engine.session_info(&alice);
+    assert_eq!(info.risk.user, 50);
+    let reasons: Vec<&str> = info.risk.signals.iter().map(|signal| signal.reason.as_str()).collect();
+    assert!(reasons[0].starts_with("3.0 GiB today; on a usual day you move 50.0 MiB"), "{reasons:?}");
+    // bytes are counted once, however often it is looked
+    world.engine.tick();
+    drop(lease);
+    world.engine.tick();
+    assert_eq!(world.engine.habits(&alice.identity.user).unwrap().today(world.engine.now()).bytes, 3 << 30);
+    world.engine.device_remove(&thumbprint("laptop")).unwrap();
+    assert_eq!(world.engine.habits(&alice.identity.user), None);
+}
+
+#[test]
+fn a_ticket_says_nothing_about_where_its_person_is() {
+    let world = World::with(TO_ALL);
+    let alice = mornings(&world, "alice", 21);
+    let request = ztsa_proto::grant::TicketRequest { app: "wiki".parse().unwrap(), for_seconds: None, uses: None };
+    let ticket = world.engine.ticket(&alice, &request, PEER).unwrap();
+    let to = "wiki:80".parse().unwrap();
+    let _open = world.engine.open_ticket(ticket.ticket.expose(), &to, "198.51.100.7".parse().unwrap()).unwrap();
+    assert_eq!(world.engine.signals(None), []);
+}
