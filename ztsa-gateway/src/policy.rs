@@ -71,6 +71,8 @@ pub struct Request<'a> {
     pub scores: &'a Scores,
     /// Where the request comes from.
     pub peer: IpAddr,
+    /// The ISO 3166 code of the country that this is in; empty when it is not known.
+    pub country: &'a str,
     /// The app asked for.
     pub app: &'a App,
     /// When.

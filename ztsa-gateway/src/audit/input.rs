@@ -56,6 +56,9 @@ pub struct Input {
     /// The kinds of the signals behind the scores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// The country that the request came from, where it was known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub country: String,
     /// How many seconds before the decision the last posture report came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<u64>,

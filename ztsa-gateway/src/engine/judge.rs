@@ -64,6 +64,7 @@ pub(super) struct Facets {
     device_state: DeviceState,
     facts: Facts,
     pub(super) scores: Scores,
+    country: String,
 }
 
 impl Engine {
@@ -71,7 +72,7 @@ impl Engine {
     pub(super) fn judge(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> Judged {
         #[cfg(test)]
         policy::step::note("judge");
-        let facets = self.facets(session, now);
+        let facets = self.facets(session, peer, now);
         let request = facets.request(session, app, peer, now);
         let policies = self.inner.policies.load();
         // what a person may not know of is answered alike whatever their risk
@@ -117,7 +118,7 @@ impl Engine {
 
     /// Explains the answer that `judge` gives.
     pub(super) fn explain(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> (Explanation, Scores) {
-        let facets = self.facets(session, now);
+        let facets = self.facets(session, peer, now);
         let request = facets.request(session, app, peer, now);
         let policies = self.inner.policies.load();
         let mut explanation = policies.explain(&request);
@@ -129,7 +130,7 @@ impl Engine {
         (explanation, facets.scores)
     }
 
-    pub(super) fn facets(&self, session: &Session, now: UnixTime) -> Facets {
+    pub(super) fn facets(&self, session: &Session, peer: IpAddr, now: UnixTime) -> Facets {
         #[cfg(test)]
         policy::step::note("facets");
         let device = &session.device;
@@ -137,6 +138,7 @@ impl Engine {
             device_state: self.inner.store.device(device).map(|device| device.state).unwrap_or_default(),
             facts: self.inner.posture.facts(device, now),
             scores: self.inner.risk.scores(&session.identity.user, device, &session.id, now),
+            country: self.inner.lookup.load().country(peer),
         }
     }
 
@@ -192,6 +194,7 @@ impl Facets {
             facts: &self.facts,
             scores: &self.scores,
             peer,
+            country: &self.country,
             app,
             now,
         }

@@ -68,6 +68,9 @@ pub struct Case {
     /// Where the request comes from.
     #[serde(default = "nowhere")]
     pub ip: IpAddr,
+    /// The country that this is in, by its ISO 3166 code.
+    #[serde(default)]
+    pub country: String,
     /// When, in seconds since 1970; noon of Monday, 5 January 2026 unless it is said.
     #[serde(default = "noon")]
     pub at: u64,
@@ -209,6 +212,7 @@ impl Case {
             facts: &facts,
             scores: &scores,
             peer: self.ip,
+            country: &self.country,
             app,
             now,
         });

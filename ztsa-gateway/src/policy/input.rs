@@ -51,6 +51,8 @@ pub struct Recalled {
     pub scores: Scores,
     /// Where the request came from.
     pub peer: IpAddr,
+    /// The country that this was in.
+    pub country: String,
     /// When.
     pub now: UnixTime,
 }
@@ -85,6 +87,7 @@ impl Request<'_> {
             device: self.device_state.to_owned(),
             risk: [self.scores.user, self.scores.device, self.scores.session],
             kinds,
+            country: self.country.to_owned(),
             told: self.facts.age(self.now).map(|age| age.as_secs()),
             age,
             ages: others,
@@ -126,6 +129,7 @@ impl Recalled {
             device,
             device_state: input.device.clone(),
             peer,
+            country: input.country.clone(),
             now,
         }
     }
@@ -139,6 +143,7 @@ impl Recalled {
             facts: &self.facts,
             scores: &self.scores,
             peer: self.peer,
+            country: &self.country,
             app,
             now: self.now,
         }

@@ -81,7 +81,8 @@ type Context = {
     device: { id: String, state: String, managed: Bool, age: Long, posture: Posture },
     // Scores from 0 to 100, and the kinds of the signals behind them.
     risk: { user: Long, device: Long, session: Long, reasons: Set<String> },
-    network: { ip: ipaddr },
+    // `country` is an ISO 3166 code of two letters, or empty where no database of `[risk] geoip` knows it.
+    network: { ip: ipaddr, country: String },
     // UTC; `weekday` is 1 for Monday to 7 for Sunday.
     time: { now: datetime, unix: Long, hour: Long, minute: Long, weekday: Long },
 };
@@ -222,7 +223,10 @@ fn context(request: &Request<'_>, catalogue: &Catalogue) -> Result<Context, Caus
         ("session", Value::new_long(i64::from(scores.session))),
         ("reasons", strings(scores.kinds())),
     ];
-    let network = [("ip", Value::new_ip(request.peer.to_canonical().to_string()))];
+    let network = [
+        ("ip", Value::new_ip(request.peer.to_canonical().to_string())),
+        ("country", Value::new_string(request.country.to_owned())),
+    ];
     let context = [
         ("auth", record(auth)?),
         ("device", record(device)?),

@@ -211,3 +211,19 @@ fn a_ticket_says_nothing_about_where_its_person_is() {
     let _open = world.engine.open_ticket(ticket.ticket.expose(), &to, "198.51.100.7".parse().unwrap()).unwrap();
     assert_eq!(world.engine.signals(None), []);
 }
+
+#[tokio::test]
+async fn policies_see_the_country_and_so_does_a_replay() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lookup/fixtures");
+    let geoip = format!("[risk]\ngeoip = {:?}\n", fixtures.join("places.mmdb"));
+    let only = r#"permit (principal, action, resource) when { ["DE", "JP"].contains(context.network.country) };"#;
+    let world = World::configured(only, &geoip);
+    let alice = world.session("alice", &["dev"], "laptop");
+    let opens = |from: &str| world.engine.open(&alice, &world.app("wiki"), from.parse().unwrap(), None).is_ok();
+    for (from, expected) in [("192.0.2.1", true), ("2001:db8:2::1", true), ("198.51.100.1", false), ("10.0.0.1", false)]
+    {
+        assert_eq!(opens(from), expected, "{from}");
+    }
+    let countries: Vec<String> = world.log().await.iter().map(|event| event["unmapped"].to_string()).collect();
+    assert!(countries.iter().any(|unmapped| unmapped.contains("\"country\":\"NO\"")), "{countries:?}");
+}

@@ -184,7 +184,7 @@ fn what_a_context_holds_can_be_asked_for() {
     check(
         r#"
 permit (principal, action, resource) when {
-    context.network.ip.isInRange(ip("192.0.2.0/24")) && context.time.hour == 12 && context.time.weekday == 1
+    context.network.country == "NO" && context.network.ip.isInRange(ip("192.0.2.0/24")) && context.time.hour == 12 && context.time.weekday == 1
     && context.time.now > datetime("2026-01-01") && context.auth.amr.contains("otp") && context.auth.issuer == "corp"
     && principal.email like "*@example.com" && principal.subject == "alice" && principal.groups.contains("dev")
     && resource.kind == "http" && resource.port == 80 && resource.tags.contains("intranet")
@@ -202,6 +202,7 @@ device = "approved"
 auth = { amr = ["pwd", "otp"] }
 posture = { "os.patch_age" = { state = "pass", value = 12 } }
 risk = { user = 49 }
+country = "NO"
 expect = "allow"
 [[case]]
 user = "alice"
