@@ -12,6 +12,7 @@ mod issuer;
 mod line;
 mod local;
 mod noticing;
+mod outage;
 mod patience;
 mod paused;
 mod policy;

@@ -33,8 +33,13 @@ pub struct Gateway {
 impl Gateway {
     /// Starts `ztsa-gateway dev`: its own issuer signs alice in without a question.
     pub fn dev(apps: &[App]) -> Self {
+        Self::dev_with(apps, "")
+    }
+
+    /// Starts `ztsa-gateway dev` with more configuration.
+    pub fn dev_with(apps: &[App], more: &str) -> Self {
         let folder = Folder::new("gateway");
-        let added = folder.write("added/apps.toml", &tables(apps));
+        let added = folder.write("added/apps.toml", &format!("{more}{}", tables(apps)));
         folder.write("added/policies/interop.cedar", POLICY);
         let mut gateway = command(ours("ztsa-gateway"));
         gateway.args(["dev", "--listen", "127.0.0.1:0", "--approve", "alice", "--json", "--add-config"]).arg(added);

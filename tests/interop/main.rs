@@ -33,3 +33,4 @@ mod balancer;
 mod keyring;
 mod chip;
 mod herd;
+mod audit_log;

@@ -47,6 +47,9 @@ const PROGRAMS: &[Program] = &[
     Program { package: "sqlite3", found: Found::InPath("sqlite3") },
     Program { package: "openssl", found: Found::InPath("openssl") },
     Program { package: "python3", found: Found::File("/usr/bin/python3") },
+    Program { package: "python3-pip", found: Found::Python("pip") },
+    Program { package: "python3-jsonschema", found: Found::Python("jsonschema") },
+    Program { package: "jq", found: Found::InPath("jq") },
     Program { package: "python3-socks", found: Found::Python("socks") },
     Program { package: "swtpm", found: Found::InPath("swtpm") },
     Program { package: "dbus", found: Found::InPath("dbus-daemon") },
@@ -63,6 +66,7 @@ const PROGRAMS: &[Program] = &[
 pub(crate) fn ensure(workspace: &Workspace) -> Result<(), Failure> {
     install(&PROGRAMS.iter().map(|program| program.package).collect::<Vec<_>>())?;
     oidc_provider(workspace)?;
+    audit_oracle(workspace)?;
     cargo_deny(workspace)
 }
 
@@ -200,6 +204,30 @@ fn oidc_provider(workspace: &Workspace) -> Result<(), Failure> {
     }
     command::run(Command::new("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))
         .map_err(|failure| Failure::Wrong(format!("{failure}; run `npm ci` in {} and repeat", folder.display())))?;
+    fs::write(&stamp, wanted).map_err(|error| Failure::file(&stamp, error))
+}
+
+/// Installs what judges the audit log, by pip, in the versions and with the hashes of the committed list.
+fn audit_oracle(workspace: &Workspace) -> Result<(), Failure> {
+    let list = workspace.root.join("tests/interop/audit_oracle/requirements.txt");
+    let folder = workspace.target.join("audit_oracle");
+    let stamp = folder.join(".installed");
+    let wanted = fs::read(&list).map_err(|error| Failure::file(&list, error))?;
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("    the schema of OCSF and the messages of OpenTelemetry are installed");
+        return Ok(());
+    }
+    println!("    installing the schema of OCSF and the messages of OpenTelemetry by pip");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| Failure::file(&folder, error))?;
+    }
+    let mut pip = Command::new("/usr/bin/python3");
+    // one file for every machine: nothing that was compiled
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]);
+    pip.args(["--implementation", "py", "--abi", "none", "--platform", "any", "--disable-pip-version-check"]);
+    pip.args(["--root-user-action", "ignore", "--target"]);
+    command::run(pip.arg(&folder).arg("-r").arg(&list))
+        .map_err(|failure| Failure::Wrong(format!("{failure}; see that PyPI can be reached, and repeat")))?;
     fs::write(&stamp, wanted).map_err(|error| Failure::file(&stamp, error))
 }
 

@@ -117,6 +117,8 @@ pub(super) fn members(record: &Record) -> Map<String, Value> {
             to.insert("ip".to_owned(), json!(dialled.to_string()));
         }
         put("dst_endpoint", to);
+    } else if class == 4001 {
+        put("dst_endpoint", json!({"name": "unknown"}));
     }
     if let Some(traffic) = record.traffic {
         // as seen from the client, whose connection it is
