@@ -27,6 +27,7 @@ pub fn scrape(engine: &Engine, strangers: &Strangers) -> String {
     decisions(&mut text, engine.measures());
     changes(&mut text, engine);
     others(&mut text, engine);
+    audit(&mut text, engine);
     doors(&mut text, &strangers.tally());
     text.finish()
 }
@@ -89,14 +90,35 @@ fn changes(text: &mut Text, engine: &Engine) {
     text.counts("ztsa_risk_changes_total", "Changes of anybody's risk.", "cause", &measures.risk);
 }
 
-/// What others told and were told, and what was written down.
+/// What others told and were told.
 fn others(text: &mut Text, engine: &Engine) {
     let measures = engine.measures();
     let about = "Security event tokens of other systems.";
     text.counts("ztsa_signals_received_total", about, "result", &measures.received);
     let about = "Security event tokens for other systems.";
     text.counts("ztsa_signals_sent_total", about, "result", &measures.sent);
-    text.counter("ztsa_audit_lost_total", "Audit events lost since the start.", engine.audit().lost());
+}
+
+/// What was written down, and what waits for the disk or for a collector.
+fn audit(text: &mut Text, engine: &Engine) {
+    let state = engine.audit().state();
+    let export = state.export.unwrap_or_default();
+    let gauge = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    text.counter("ztsa_audit_lost_total", "Audit events lost since the start.", state.lost);
+    let up = usize::from(state.outage.is_none());
+    text.gauge("ztsa_audit_up", "1 when the disk takes the audit log; events wait in memory at 0.", up);
+    text.gauge("ztsa_audit_queue", "Audit events that wait for the disk.", state.waiting);
+    text.gauge(
+        "ztsa_audit_unsent",
+        "Lines of the audit log that the collector does not have yet.",
+        gauge(export.waiting),
+    );
+    let about = "Requests to the collector that failed.";
+    text.counter("ztsa_audit_export_failures_total", about, export.failures);
+    let about = "Audit events that the collector refused.";
+    text.counter("ztsa_audit_export_rejected_total", about, export.rejected);
+    let about = "Audit events whose file was deleted before they were sent.";
+    text.counter("ztsa_audit_not_sent_total", about, export.not_sent);
 }
 
 /// What connections cost on which nobody has authenticated.

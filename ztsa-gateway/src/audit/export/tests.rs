@@ -19,10 +19,13 @@ use crate::config::{Rotate, WhenFull};
 /// What the collector does with the next request: a status, and headers and a body to go with it.
 type Mood = (u16, &'static [(&'static str, &'static str)], &'static [u8]);
 
+/// The head and the body of a request.
+type Got = (HeaderMap, Vec<u8>);
+
 #[derive(Clone, Default)]
 struct Collector {
     moods: Arc<Mutex<VecDeque<Mood>>>,
-    got: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Collector {
@@ -34,7 +37,11 @@ impl Collector {
         endpoint
     }
 
-    async fn take(State(collector): State<Self>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
+    fn take(
+        State(collector): State<Self>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> std::future::Ready<axum::response::Response> {
         let mood = collector.moods.lock().unwrap().pop_front();
         collector.got.lock().unwrap().push((headers, body.to_vec()));
         let (status, headers, body) = mood.unwrap_or((200, &[], &[]));
@@ -42,7 +49,7 @@ impl Collector {
         for (name, value) in headers {
             response.headers_mut().insert(*name, value.parse().unwrap());
         }
-        response
+        std::future::ready(response)
     }
 
     /// The numbers of the events of each request.
