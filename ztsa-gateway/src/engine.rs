@@ -16,7 +16,7 @@ mod reload;
 mod session;
 mod signal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -99,6 +99,10 @@ struct Inner {
     reading: Mutex<()>,
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
     turn: Mutex<()>,
+    /// What is to be told of tunnels, in the order in which it happened.
+    words: Mutex<VecDeque<live::Word>>,
+    /// Held while it is told.
+    telling: Mutex<()>,
     draining: AtomicBool,
     /// Why people of an issuer, by its identifier, are not let in for now.
     held: ArcSwap<HashMap<String, Hold>>,
@@ -147,6 +151,8 @@ impl Engine {
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),
+            words: Mutex::default(),
+            telling: Mutex::default(),
             draining: AtomicBool::new(false),
             held: ArcSwap::default(),
             news: broadcast::channel(signal::NEWS).0,
