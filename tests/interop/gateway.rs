@@ -103,6 +103,11 @@ impl Gateway {
         finish(command(ours("ztsa-gateway")).args(arguments).arg("--admin").arg(&self.admin))
     }
 
+    /// Gives the file of `ztsa-gateway dev` of this name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join("dev").join(name)
+    }
+
     /// Stops the gateway where it stands: it accepts connections and answers nothing.
     pub fn suspend(&self) {
         self.process.suspend();

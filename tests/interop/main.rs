@@ -27,6 +27,7 @@ mod logout;
 mod opaque_token;
 mod outsider;
 mod page_shape;
+mod policy;
 mod proof;
 mod relying_party;
 mod balancer;

@@ -4,6 +4,7 @@
 //! continuous evaluation of what is live all go through it.
 
 mod answer;
+mod doubt;
 mod grant;
 mod intake;
 mod judge;
@@ -16,7 +17,7 @@ mod reload;
 mod session;
 mod signal;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,7 +41,7 @@ use crate::ticket::Tickets;
 
 pub use judge::NoApp;
 pub use live::Changed;
-pub use order::{OrderError, Revoked};
+pub use order::{Explained, OrderError, Revoked};
 pub use reload::Adopted;
 pub use session::SESSIONS_PER_USER;
 pub use signal::{Hold, News};
@@ -99,11 +100,8 @@ struct Inner {
     reading: Mutex<()>,
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
     turn: Mutex<()>,
-    /// What is to be told of tunnels, in the order in which it happened.
-    words: Mutex<VecDeque<live::Word>>,
-    /// Held while it is told.
-    telling: Mutex<()>,
     draining: AtomicBool,
+    doubt: doubt::Doubt,
     /// Why people of an issuer, by its identifier, are not let in for now.
     held: ArcSwap<HashMap<String, Hold>>,
     /// For those who tell other systems; nobody waits for them.
@@ -151,9 +149,8 @@ impl Engine {
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),
-            words: Mutex::default(),
-            telling: Mutex::default(),
             draining: AtomicBool::new(false),
+            doubt: doubt::Doubt::default(),
             held: ArcSwap::default(),
             news: broadcast::channel(signal::NEWS).0,
         };

@@ -52,7 +52,7 @@ fn decisions(text: &mut Text, measures: &Measures) {
     for (question, answer, count) in measures.decisions() {
         text.sample(&[("question", question.as_str()), ("answer", answer.as_str())], count);
     }
-    let about = "Answers that are no because a policy could not be evaluated.";
+    let about = "Answers in which a policy could not be evaluated; one that is enforced denies then.";
     text.counter("ztsa_policy_errors_total", about, measures.policy_errors.read());
     text.family(
         "ztsa_evaluation_seconds",

@@ -12,12 +12,15 @@
 //! | `@max_age("5m")` | `forbid` | signing in again more recently than this lifts the refusal |
 //! | `@on_change("suspend")` | any | what happens to a live tunnel: `suspend` or `terminate` |
 //! | `@mode("monitor")` | any | logged, not enforced |
+//! | `@strict` | `permit` | what it permits does not go on while the gateway cannot write its store for longer than `max_staleness` |
 
 mod annotation;
 pub mod case;
+mod change;
 mod decide;
 mod explain;
 mod input;
+mod mention;
 pub mod replay;
 pub mod schema;
 mod slice;
@@ -38,8 +41,9 @@ use crate::posture::{Catalogue, Facts};
 use crate::risk::Scores;
 
 pub use annotation::OnChange;
+pub use change::{Change, View};
 pub use decide::unknown;
-pub use explain::{Explanation, Missing, Rule};
+pub use explain::{Explanation, Missing, Monitored, Rule};
 pub use input::{DeviceSheet, Recalled};
 pub(crate) use slice::nothing;
 pub use source::{Mistake, PolicyError, Source, fingerprint};
@@ -88,6 +92,10 @@ pub struct Decision {
     pub policies: Vec<String>,
     /// The ids of policies in monitor mode that would have applied, sorted.
     pub shadow: Vec<String>,
+    /// The ids of policies that could not be evaluated, those in monitor mode too, sorted.
+    pub failed: Vec<String>,
+    /// Whether a policy that allows is `@strict`.
+    pub strict: bool,
     /// What the deciding policies want done to a live tunnel when they no longer let it be; `None` when none of them says.
     pub on_change: Option<OnChange>,
 }

@@ -163,6 +163,12 @@ impl Facts {
         Self { facts, received }
     }
 
+    /// Says that the last report came at another time.
+    #[must_use]
+    pub fn received_at(self, received: Option<UnixTime>) -> Self {
+        Self { received, ..self }
+    }
+
     /// Says one thing otherwise.
     #[must_use]
     pub fn with(&self, id: &str, fact: Fact) -> Self {

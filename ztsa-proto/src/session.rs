@@ -206,6 +206,9 @@ pub struct SignalInfo {
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<UnixTime>,
+    /// In how many seconds it loses half of what it counts, when it fades.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_life: Option<u64>,
 }
 
 /// The `typ` of a session token (RFC 9068 section 2.1).

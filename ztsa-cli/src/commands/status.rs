@@ -177,6 +177,9 @@ pub(crate) fn signal(signal: &SignalInfo) -> String {
     if !signal.source.is_empty() {
         let _infallible = write!(text, " (from {})", signal.source);
     }
+    if let Some(seconds) = signal.half_life {
+        let _infallible = write!(text, ", halving every {}", span(seconds));
+    }
     if let Some(end) = signal.expires_at {
         let _infallible = write!(text, ", until {}", end.rfc3339());
     }

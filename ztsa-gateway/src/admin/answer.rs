@@ -8,7 +8,7 @@ use ztsa_proto::name::{AppName, SessionId, UserId};
 use super::request::Request;
 use super::view;
 use crate::config::duration;
-use crate::engine::{Engine, OrderError};
+use crate::engine::{Engine, Explained, OrderError};
 use crate::lease::Selector;
 use crate::measure::Cause;
 use crate::reload::Reload;
@@ -72,12 +72,6 @@ fn order(engine: &Engine, reload: &Reload, request: Request) -> Answer {
             let mut members = view::about(engine, &subject);
             members.insert("cleared".to_owned(), json!(changed.is_some()));
             members.insert("tunnels".to_owned(), view::changed(changed.unwrap_or_default()));
-            Ok(members)
-        }
-        Request::RiskForget { user } => {
-            let user = person(engine, &user)?;
-            let mut members = view::named(engine, &user);
-            members.insert("forgotten".to_owned(), json!(engine.forget_habits(&user)));
             Ok(members)
         }
         Request::DevicesList {} => {
@@ -161,9 +155,10 @@ fn explain(engine: &Engine, user: &str, app: &str) -> Answer {
     }
     let mut members = view::named(engine, &user);
     members.insert("app".to_owned(), json!(app));
-    let sessions = explained
-        .into_iter()
-        .map(|(session, why)| json!({ "session": session.id, "device": session.device, "why": why }));
+    let sessions = explained.into_iter().map(|Explained { session, why, monitored }| {
+        let monitored: Vec<Value> = monitored.iter().map(view::monitored).collect();
+        json!({ "session": session.id, "device": session.device, "why": why, "monitored": monitored })
+    });
     members.insert("sessions".to_owned(), Value::Array(sessions.collect()));
     Ok(members)
 }

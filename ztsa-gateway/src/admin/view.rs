@@ -7,6 +7,7 @@ use ztsa_proto::name::UserId;
 
 use crate::engine::{Changed, Engine, Revoked};
 use crate::lease::{Access, Selector, Tunnel};
+use crate::policy::Monitored;
 use crate::reload::Reloaded;
 use crate::store::{Device, NewSignal, SessionRow, Subject};
 
@@ -35,6 +36,12 @@ pub(super) fn reloaded(reloaded: &Reloaded) -> Map<String, Value> {
         ("sessions", json!(reloaded.sessions)),
         ("tunnels", changed(reloaded.tunnels)),
     ])
+}
+
+/// Shows what a policy in monitor mode would have done.
+pub(super) fn monitored(monitored: &Monitored) -> Value {
+    let Monitored { rule, would, code } = monitored;
+    json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "would": would.as_str(), "code": code })
 }
 
 /// Shows one session with its tunnels.

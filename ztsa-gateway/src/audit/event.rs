@@ -126,10 +126,14 @@ pub(super) fn members(record: &Record) -> Map<String, Value> {
         put("traffic", json!({"bytes_in": traffic.down, "bytes_out": traffic.up, "bytes": total}));
         put("duration", json!(u64::try_from(traffic.duration.as_millis()).unwrap_or(u64::MAX)));
     }
-    if record.decision.is_some() || !record.shadow.is_empty() || !record.policies.is_empty() {
+    let told = [&record.policies, &record.shadow, &record.failed];
+    if record.decision.is_some() || told.iter().any(|policies| !policies.is_empty()) {
         let mut unmapped = json!({"decision": record.decision, "policies": record.policies, "shadow": record.shadow});
         if let (Some(input), Some(unmapped)) = (&record.input, unmapped.as_object_mut()) {
             unmapped.insert("input".to_owned(), json!(input));
+        }
+        if let (false, Some(unmapped)) = (record.failed.is_empty(), unmapped.as_object_mut()) {
+            unmapped.insert("failed".to_owned(), json!(record.failed));
         }
         put("unmapped", unmapped);
     }

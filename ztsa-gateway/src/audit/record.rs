@@ -37,6 +37,8 @@ pub struct Record {
     pub policies: Vec<String>,
     /// The shadow policies that would have decided otherwise.
     pub shadow: Vec<String>,
+    /// The policies that could not be evaluated.
+    pub failed: Vec<String>,
     /// The decision's id, as people see it in a refusal.
     pub decision: Option<String>,
     /// What the decision was made from.
@@ -186,6 +188,7 @@ impl Record {
             message: None,
             policies: Vec::new(),
             shadow: Vec::new(),
+            failed: Vec::new(),
             decision: None,
             input: None,
             traffic: None,

@@ -29,6 +29,11 @@ pub struct Risk {
     /// # Defaults
     /// 60 s; 0 s to 1 h.
     pub suspend_grace: Duration,
+    /// How long tunnels that a policy marks `@strict` go on while the store cannot be written.
+    ///
+    /// # Defaults
+    /// 60 s; 0 s to 1 h.
+    pub max_staleness: Duration,
     /// MaxMind-format databases that say where addresses are; what one does not know, the next may.
     ///
     /// # Defaults
@@ -89,6 +94,7 @@ pub(super) fn check(raw: &Raw, file: &Path) -> Result<Risk, ConfigError> {
         interval: raw.interval.map_or(Duration::from_secs(30), |span| span.0),
         thresholds: Thresholds { suspend: score(suspend), terminate: score(terminate) },
         suspend_grace: raw.suspend_grace.map_or(Duration::from_secs(60), |span| span.0),
+        max_staleness: raw.max_staleness.map_or(Duration::from_secs(60), |span| span.0),
         geoip,
         destinations,
         history: raw.history.map_or(DAY * 60, |span| span.0),

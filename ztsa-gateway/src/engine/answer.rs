@@ -14,7 +14,7 @@ use super::Engine;
 use crate::audit::Activity;
 use crate::authn::Session;
 use crate::config::App;
-use crate::policy::Verdict;
+use crate::policy::{Change, Verdict, View};
 
 /// The code of the answer for an app that the person may not know of.
 const HIDDEN: &str = "app.unknown";
@@ -54,7 +54,8 @@ impl Engine {
         match judged.problem() {
             Some(problem) if problem.code == HIDDEN => Err(Arc::clone(problem)),
             problem => {
-                let mut why = self.explained(&session, &app, peer);
+                // who else may what, and by which groups, is not theirs to know
+                let mut why = self.explained(&session, &app, peer, View { groups: false, signals: true });
                 if let (Some(shown), Some(problem)) = (&mut why.problem, problem) {
                     shown.decision.clone_from(&problem.decision);
                 }
@@ -64,8 +65,8 @@ impl Engine {
     }
 
     /// Explains, to an administrator, also what the person may not know of.
-    pub(super) fn explained(&self, session: &Session, app: &App, peer: IpAddr) -> WhyResponse {
-        let (explanation, scores) = self.explain(session, app, peer, self.inner.clock.now());
+    pub(super) fn explained(&self, session: &Session, app: &App, peer: IpAddr, view: View) -> WhyResponse {
+        let (explanation, changes, scores) = self.explain(session, app, peer, self.inner.clock.now(), view);
         let (decision, problem) = match explanation.decision.verdict {
             Verdict::Allow => (why::Decision::Allow, None),
             Verdict::Deny(problem) => (why::Decision::Deny, Some(problem)),
@@ -86,6 +87,7 @@ impl Engine {
                 .collect(),
             missing: missing.collect(),
             risk: scores.info(),
+            changes: changes.into_iter().map(Change::told).collect(),
         }
     }
 

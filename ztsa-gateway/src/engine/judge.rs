@@ -14,7 +14,7 @@ use crate::audit::{Audit, By, Input};
 use crate::authn::Session;
 use crate::config::App;
 use crate::measure::{self, Question};
-use crate::policy::{self, Decision, Explanation, OnChange, Request, Verdict};
+use crate::policy::{self, Change, Decision, Explanation, Monitored, OnChange, Request, Verdict, View};
 use crate::posture::Facts;
 use crate::risk::{Scores, Tolerance, tolerance};
 use crate::store::DeviceState;
@@ -56,6 +56,13 @@ impl Judged {
         let decision = Decision { verdict, ..self.decision.clone() };
         Self { decision, by: By::Gateway, ..self.clone() }
     }
+
+    /// The same; a live tunnel waits meanwhile, unless policy wants it to end.
+    pub(super) fn refused_for_now(&self, problem: Problem) -> Self {
+        let mut refused = self.refused(problem);
+        refused.decision.on_change = refused.decision.on_change.or(Some(OnChange::Suspend));
+        refused
+    }
 }
 
 /// What a decision is made from, gathered at one moment.
@@ -78,7 +85,8 @@ impl Engine {
         // what a person may not know of is answered alike whatever their risk
         let outside = policies.is_visible(&request).then(|| self.outside(session, &facets.scores)).flatten();
         let (by, decision) = outside.unwrap_or_else(|| (By::Policy, policies.decide(&request)));
-        Judged::new(decision, by, facets)
+        self.doubt_policies(&decision, now);
+        self.doubt_allowance(Judged::new(decision, by, facets), now)
     }
 
     /// Refuses whatever policy says: what was revoked, who is blocked, and whose risk is above the thresholds.
@@ -95,7 +103,7 @@ impl Engine {
             Verdict::StepUp(_) => measure::Answer::StepUp,
         };
         self.inner.measures.decided(question, answer);
-        if judged.problem().is_some_and(|problem| problem.code == "policy.error") {
+        if !judged.decision.failed.is_empty() {
             self.inner.measures.policy_errors.add(1);
         }
     }
@@ -116,8 +124,15 @@ impl Engine {
         self.config().apps.iter().find(|app| app.name == *name).cloned().ok_or(NoApp)
     }
 
-    /// Explains the answer that `judge` gives.
-    pub(super) fn explain(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> (Explanation, Scores) {
+    /// Explains the answer that `judge` gives, and what would change it.
+    pub(super) fn explain(
+        &self,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        view: View,
+    ) -> (Explanation, Vec<Change>, Scores) {
         let facets = self.facets(session, peer, now);
         let request = facets.request(session, app, peer, now);
         let policies = self.inner.policies.load();
@@ -127,7 +142,18 @@ impl Engine {
         {
             explanation = Explanation { decision, rules: Vec::new(), missing: Vec::new() };
         }
-        (explanation, facets.scores)
+        let decide = |request: &Request<'_>| {
+            let outside = self.outside(session, request.scores);
+            outside.map_or_else(|| policies.decide(request), |(_, decision)| decision)
+        };
+        let changes = policies.changes(&request, view, &decide);
+        (explanation, changes, facets.scores)
+    }
+
+    /// Tells what policies in monitor mode would have done.
+    pub(super) fn monitored(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> Vec<Monitored> {
+        let facets = self.facets(session, peer, now);
+        self.inner.policies.load().monitored(&facets.request(session, app, peer, now))
     }
 
     pub(super) fn facets(&self, session: &Session, peer: IpAddr, now: UnixTime) -> Facets {
@@ -221,6 +247,8 @@ fn deny(problem: Problem, on_change: OnChange) -> Decision {
         verdict: Verdict::Deny(Arc::new(problem)),
         policies: Vec::new(),
         shadow: Vec::new(),
+        failed: Vec::new(),
+        strict: false,
         on_change: Some(on_change),
     }
 }

@@ -20,7 +20,7 @@ use crate::audit::{Activity, Audit, Entity};
 use crate::authn::Session;
 use crate::lease::Selector;
 use crate::measure::{Exchange, Why};
-use crate::policy::{self, Policies, PolicyError};
+use crate::policy::{self, Monitored, Policies, PolicyError, View};
 use crate::risk::Scores;
 use crate::store::{Device, DeviceState, NewSignal, SessionRow, Store, Subject};
 
@@ -33,6 +33,17 @@ pub struct Revoked {
     pub tunnels: usize,
     /// Tickets.
     pub tickets: usize,
+}
+
+/// Explains to an administrator what one session would be answered.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// The session.
+    pub session: Arc<Session>,
+    /// The explanation.
+    pub why: WhyResponse,
+    /// What policies in monitor mode would have done.
+    pub monitored: Vec<Monitored>,
 }
 
 /// Says why an order cannot be carried out.
@@ -67,7 +78,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such app.
-    pub fn explain_user(&self, user: &UserId, app: &AppName) -> Result<Vec<(Arc<Session>, WhyResponse)>, OrderError> {
+    pub fn explain_user(&self, user: &UserId, app: &AppName) -> Result<Vec<Explained>, OrderError> {
         let names = || self.config().apps.iter().map(|app| app.name.to_string()).collect();
         let app = self.named(app).map_err(|_| OrderError::UnknownApp(app.to_string(), names()))?;
         let sessions = self.sessions().of_user(user);
@@ -79,8 +90,10 @@ impl Engine {
         Ok(sessions
             .into_iter()
             .map(|session| {
-                let why = self.explained(&session, &app, peer(&session.id));
-                (session, why)
+                let peer = peer(&session.id);
+                let why = self.explained(&session, &app, peer, View { groups: true, signals: true });
+                let monitored = self.monitored(&session, &app, peer, self.inner.clock.now());
+                Explained { session, why, monitored }
             })
             .collect())
     }
@@ -322,7 +335,6 @@ impl Engine {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
         let tunnels = self.inner.leases.select(selector);
         let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();
-        self.speak();
         let tickets = self.inner.tickets.end(selector).len();
         let sessions = self.ended_sessions(selector);
         for session in &sessions {

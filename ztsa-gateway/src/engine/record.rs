@@ -53,6 +53,7 @@ impl Engine {
             message,
             policies: judged.decision.policies.clone(),
             shadow: judged.decision.shadow.clone(),
+            failed: judged.decision.failed.clone(),
             decision: Some(judged.id.clone()),
             input: Some(judged.input(session, app, peer, now, &self.inner.audit)),
             ..Record::new(now, ask.activity, outcome)

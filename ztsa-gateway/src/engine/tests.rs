@@ -1,6 +1,7 @@
 //! The engine as those who call it notice it: a real store, audit log, policies and registry; only the time is made.
 
 mod causes;
+mod doubt;
 mod evaluation;
 mod noticing;
 mod opening;

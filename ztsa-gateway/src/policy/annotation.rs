@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint, ResourceConstraint};
 
+use super::mention::Mentions;
+use super::schema::Vocabulary;
 use crate::config::duration;
-use crate::posture::Catalogue;
 
 /// Says what happens to a live tunnel when policy no longer lets it be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(super) struct Annotated {
     pub(super) policy: Policy,
     pub(super) id: String,
     pub(super) monitor: bool,
+    pub(super) strict: bool,
     pub(super) reason: Option<String>,
     pub(super) remedy: Option<String>,
     pub(super) code: Option<String>,
@@ -29,6 +31,8 @@ pub(super) struct Annotated {
     pub(super) on_change: Option<OnChange>,
     /// The posture checks that its conditions name, as `disk.root`.
     pub(super) facts: Vec<String>,
+    /// What else they name.
+    pub(super) mentions: Mentions,
 }
 
 /// What a step-up asks for.
@@ -46,14 +50,14 @@ pub(super) struct Wrong {
     pub(super) hint: String,
 }
 
-const KNOWN: [&str; 8] = ["id", "reason", "remedy", "code", "step_up", "max_age", "on_change", "mode"];
+const KNOWN: [&str; 9] = ["id", "reason", "remedy", "code", "step_up", "max_age", "on_change", "mode", "strict"];
 
 /// Texts for people are bounded: they travel in a problem document.
 const MAX_TEXT: usize = 1_000;
 
 impl Annotated {
     /// Reads the annotations of `policy`; `fallback` is its name when it has no `@id`.
-    pub(super) fn read(policy: &Policy, fallback: &str, catalogue: &Catalogue) -> Result<Self, Wrong> {
+    pub(super) fn read(policy: &Policy, fallback: &str, vocabulary: &Vocabulary) -> Result<Self, Wrong> {
         for (name, value) in policy.annotations() {
             check(policy.effect(), name, value)?;
         }
@@ -69,6 +73,7 @@ impl Annotated {
         Ok(Self {
             policy: policy.new_id(cedar_policy::PolicyId::new(&id)),
             monitor: policy.annotation("mode") == Some("monitor"),
+            strict: policy.annotation("strict").is_some(),
             reason: text("reason"),
             remedy: text("remedy"),
             code: text("code"),
@@ -78,7 +83,8 @@ impl Annotated {
                 Some(_) => Some(OnChange::Terminate),
                 None => None,
             },
-            facts: catalogue.named_in(&policy.to_cedar().unwrap_or_default()),
+            mentions: Mentions::of(policy, vocabulary),
+            facts: vocabulary.catalogue.named_in(&policy.to_cedar().unwrap_or_default()),
             id,
         })
     }
@@ -108,7 +114,16 @@ fn check(effect: Effect, name: &str, value: &str) -> Result<(), Wrong> {
             "move it to the forbid that refuses until the condition holds",
         );
     }
+    if effect == Effect::Forbid && name == "strict" {
+        return wrong(
+            "@strict stands on a forbid, but only a permit opens anything".to_owned(),
+            "move it to the permit whose tunnels must not go on while the gateway cannot write its store",
+        );
+    }
     match name {
+        "strict" if !value.is_empty() => {
+            wrong(format!("@strict takes no value, not {value:?}"), "write @strict alone, or leave it out")
+        }
         "id" if !is_id(value) => {
             wrong(format!("@id {value:?} is not a policy id"), "use 1 to 64 letters, digits and any of . _ : / -")
         }
@@ -128,7 +143,7 @@ fn check(effect: Effect, name: &str, value: &str) -> Result<(), Wrong> {
         "max_age" if duration::parse(value).is_none() => {
             wrong(format!("@max_age {value:?} is not a time"), "use a number with s, m, h or d, such as \"5m\"")
         }
-        "id" | "reason" | "remedy" | "code" | "step_up" | "max_age" | "on_change" | "mode" => Ok(()),
+        "id" | "reason" | "remedy" | "code" | "step_up" | "max_age" | "on_change" | "mode" | "strict" => Ok(()),
         _ => wrong(format!("@{name} is not an annotation of ztsa"), &nearest(name)),
     }
 }

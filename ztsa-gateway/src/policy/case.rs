@@ -21,7 +21,7 @@ use ztsa_proto::name::{AppName, DeviceId, UserId};
 use ztsa_proto::posture::{Assurance, Check, State};
 use ztsa_proto::time::UnixTime;
 
-use super::{Explanation, Policies, Request, Verdict};
+use super::{Explanation, Policies, Recalled, Verdict};
 use crate::authn::Identity;
 use crate::config::App;
 use crate::posture;
@@ -120,7 +120,7 @@ pub enum Fact {
 }
 
 /// Holds the scores of a case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Risk {
     /// Of the person.
@@ -132,6 +132,9 @@ pub struct Risk {
     /// Of the session.
     #[serde(default)]
     pub session: u8,
+    /// The kinds of the signals behind them.
+    #[serde(default)]
+    pub kinds: Vec<String>,
 }
 
 /// Says why a case cannot be tried.
@@ -190,6 +193,17 @@ impl Case {
     /// # Errors
     /// The app or a posture check is not known.
     pub fn try_on(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<Outcome, CaseError> {
+        let (scene, app) = self.scene(policies, apps)?;
+        let explanation = policies.explain(&scene.request(&app));
+        let wrong = self.wrong(&explanation);
+        Ok(Outcome { explanation, wrong })
+    }
+
+    /// Makes what the case asks about, and finds its app.
+    ///
+    /// # Errors
+    /// The app or a posture check is not known.
+    pub fn scene(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<(Recalled, Arc<App>), CaseError> {
         let unknown = || CaseError::UnknownApp { case: self.name.clone(), app: self.app.clone() };
         let app = apps.iter().find(|app| app.name == self.app).ok_or_else(unknown)?;
         if let Some(check) = self.posture.keys().find(|check| policies.catalogue().id(check).is_none()) {
@@ -200,24 +214,20 @@ impl Case {
             });
         }
         let now = UnixTime(self.at);
-        let identity = self.identity(now);
         let reported = (!self.posture.is_empty()).then(|| self.reported(now));
-        let facts = posture::judge(policies.catalogue(), reported.as_ref(), now);
-        let risk = self.risk;
-        let scores = Scores { user: risk.user, device: risk.device, session: risk.session, signals: Vec::new() };
-        let explanation = policies.explain(&Request {
-            identity: &identity,
-            device: &device(),
-            device_state: &self.device,
-            facts: &facts,
-            scores: &scores,
+        let identity = Arc::new(self.identity(now));
+        let Risk { user, device: of_device, session, kinds } = &self.risk;
+        let scene = Recalled {
+            scores: Scores::recalled([*user, *of_device, *session], kinds, &identity.user, now),
+            identity,
+            device: device(),
+            device_state: self.device.clone(),
+            facts: posture::judge(policies.catalogue(), reported.as_ref(), now),
             peer: self.ip,
-            country: &self.country,
-            app,
+            country: self.country.clone(),
             now,
-        });
-        let wrong = self.wrong(&explanation);
-        Ok(Outcome { explanation, wrong })
+        };
+        Ok((scene, Arc::clone(app)))
     }
 
     fn wrong(&self, explanation: &Explanation) -> Vec<String> {

@@ -23,6 +23,10 @@ impl Policies {
         let Some(slice) = self.slices.get(&request.app.name) else {
             return Decision::deny(unknown(), Vec::new());
         };
+        self.decide_by(slice, request)
+    }
+
+    pub(super) fn decide_by(&self, slice: &Slice, request: &Request<'_>) -> Decision {
         match self.vocabulary.cedar(request, &slice.app) {
             Ok((cedar, entities)) => self.evaluate(slice, request, &cedar, &entities),
             Err(cause) => {
@@ -53,20 +57,24 @@ impl Policies {
         let shadow_permits = matched(&slice.shadow_permits);
         let shadow_forbids = matched(&slice.shadow_forbids);
         let shadow = sorted(shadow_permits.ids.into_iter().chain(shadow_forbids.ids));
+        let unheard = shadow_permits.failed.into_iter().chain(shadow_forbids.failed);
         let failed = sorted(base.failed.into_iter().chain(step_up.failed));
         let mut decision = if !failed.is_empty() {
             let mut problem = problem::new("policy.error");
             problem.detail = format!("the policy {} could not be evaluated", failed.join(", "));
-            Decision::deny(problem, failed)
+            Decision::deny(problem, failed.clone())
         } else if !base.allowed {
             refused(slice, request, base.ids)
         } else if !step_up.ids.is_empty() {
             stepped_up(slice, request, step_up.ids)
         } else {
             let on_change = on_change(slice, &base.ids);
-            Decision { verdict: Verdict::Allow, policies: base.ids, shadow: Vec::new(), on_change }
+            let strict = base.ids.iter().any(|id| slice.rule(id).is_some_and(|rule| rule.strict));
+            let verdict = Verdict::Allow;
+            Decision { verdict, policies: base.ids, shadow: Vec::new(), failed: Vec::new(), strict, on_change }
         };
         decision.shadow = shadow;
+        decision.failed = sorted(failed.into_iter().chain(unheard));
         decision
     }
 
@@ -94,7 +102,8 @@ pub(super) struct Matched {
 impl Decision {
     fn deny(mut problem: Problem, policies: Vec<String>) -> Self {
         problem.policy.clone_from(&policies);
-        Self { verdict: Verdict::Deny(Arc::new(problem)), policies, shadow: Vec::new(), on_change: None }
+        let verdict = Verdict::Deny(Arc::new(problem));
+        Self { verdict, policies, shadow: Vec::new(), failed: Vec::new(), strict: false, on_change: None }
     }
 
     /// Says whether the app may be opened.

@@ -3,6 +3,7 @@
 use ztsa_proto::posture::{State, describe};
 
 use super::annotation::Annotated;
+use super::case::Expect;
 use super::decide::{unknown, unmet};
 use super::slice::could_be;
 use super::{Decision, Policies, Request, Verdict};
@@ -73,6 +74,31 @@ impl Policies {
             }
         }
         Explanation { decision, rules, missing }
+    }
+}
+
+/// Tells what one policy in monitor mode would have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Monitored {
+    /// The policy.
+    pub rule: Rule,
+    /// What would be answered if it were enforced.
+    pub would: Expect,
+    /// The code of that answer.
+    pub code: Option<String>,
+}
+
+impl Policies {
+    /// Tells what each policy in monitor mode that applies to a request would do if it were enforced.
+    pub fn monitored(&self, request: &Request<'_>) -> Vec<Monitored> {
+        let Some(slice) = self.slices.get(&request.app.name) else { return Vec::new() };
+        let shadow = self.decide(request).shadow;
+        let one = |id: &String| {
+            let decision = self.decide_by(&slice.enforcing(id).ok()?, request);
+            let code = decision.problem().map(|problem| problem.code.clone());
+            Some(Monitored { rule: Rule::of(slice.rule(id)?), would: Expect::of(&decision.verdict), code })
+        };
+        shadow.iter().filter_map(one).collect()
     }
 }
 

@@ -105,6 +105,20 @@ impl DeviceSheet {
 }
 
 impl Recalled {
+    /// Copies what a request refers to.
+    pub fn of(request: &Request<'_>) -> Self {
+        Self {
+            identity: Arc::new(request.identity.clone()),
+            device: request.device.clone(),
+            device_state: request.device_state.to_owned(),
+            facts: request.facts.clone(),
+            scores: request.scores.clone(),
+            peer: request.peer,
+            country: request.country.to_owned(),
+            now: request.now,
+        }
+    }
+
     /// Puts together what was decided from.
     pub fn new(
         input: &Input,

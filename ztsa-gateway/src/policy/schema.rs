@@ -130,6 +130,10 @@ impl Vocabulary {
         &self.user
     }
 
+    pub(super) fn group_type(&self) -> &EntityTypeName {
+        &self.group
+    }
+
     pub(super) fn tag_type(&self) -> &EntityTypeName {
         &self.tag
     }

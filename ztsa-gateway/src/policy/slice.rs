@@ -43,8 +43,19 @@ impl Slice {
             .filter(|rule| connects(&rule.action(), vocabulary))
             .cloned()
             .collect();
+        Self::compiled(entity, rules)
+    }
+
+    /// The same with one policy in monitor mode enforced.
+    pub(super) fn enforcing(&self, id: &str) -> Result<Self, PolicyError> {
+        let mut rules = self.rules.clone();
+        rules.iter_mut().filter(|rule| rule.id == id).for_each(|rule| rule.monitor = false);
+        Self::compiled(self.app.clone(), rules)
+    }
+
+    fn compiled(app: Entity, rules: Vec<Annotated>) -> Result<Self, PolicyError> {
         Ok(Self {
-            app: entity,
+            app,
             base: set(&rules, |rule| !rule.monitor && rule.step_up.is_none())?,
             step_up: set(&rules, |rule| !rule.monitor && rule.step_up.is_some())?,
             shadow_permits: set(&rules, |rule| rule.monitor && rule.is_permit())?,

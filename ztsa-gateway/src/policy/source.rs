@@ -197,7 +197,7 @@ impl Reading {
 
     fn policy(&mut self, source: &Source, policy: &cedar_policy::Policy, vocabulary: &Vocabulary, fallback: &str) {
         let at = source.offset_of(policy.id());
-        let rule = match Annotated::read(policy, fallback, &vocabulary.catalogue) {
+        let rule = match Annotated::read(policy, fallback, vocabulary) {
             Ok(rule) => rule,
             Err(wrong) => {
                 let at = source.find(at, &format!("@{}", wrong.name));

@@ -1,6 +1,7 @@
 //! Policies as their authors and those they concern notice them.
 
 mod answers;
+mod changes;
 mod mistakes;
 
 use std::path::PathBuf;

@@ -85,6 +85,7 @@ impl Scores {
             reason: signal.reason.clone(),
             source: signal.source.clone(),
             expires_at: signal.expires_at,
+            half_life: signal.half_life,
         });
         RiskInfo { user: self.user, device: self.device, session: self.session, signals: signals.collect() }
     }

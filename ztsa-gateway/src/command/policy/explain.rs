@@ -5,25 +5,38 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use ztsa_gateway::admin::request::Request;
-use ztsa_gateway::policy::Explanation;
-use ztsa_gateway::policy::case::{Case, Expect, Outcome};
+use ztsa_gateway::audit::By;
+use ztsa_gateway::policy::case::{Case, Expect};
+use ztsa_gateway::policy::replay::{Line, Log, Past, find};
+use ztsa_gateway::policy::{self, Change, Monitored, Policies, View};
+use ztsa_proto::name::AppName;
+use ztsa_proto::why;
 
 use super::super::failure::Failure;
 use super::super::output::{line, list, text};
 use super::super::socket;
-use super::{Where, load};
+use super::{Where, load, replay};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The person: of the running gateway subject, name, e-mail address or ISSUER|SUBJECT; of --config any subject.
-    #[arg(long)]
-    user: String,
+    #[arg(long, required_unless_present = "decision")]
+    user: Option<String>,
     /// The app.
-    #[arg(long)]
-    app: String,
+    #[arg(long, required_unless_present = "decision")]
+    app: Option<AppName>,
     /// Explain the policies of a configuration file instead of the running gateway's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Explain a past decision by the id that the person was told.
+    #[arg(long, value_name = "ID", requires = "against", conflicts_with_all = ["user", "app"], allow_hyphen_values = true)]
+    decision: Option<String>,
+    /// With --decision: the audit logs that may hold it, rotated ones too; `-` reads stdin.
+    #[arg(long, value_name = "AUDIT", requires = "decision", num_args = 1..)]
+    against: Vec<PathBuf>,
+    /// With --decision: another directory of policies to decide it by.
+    #[arg(long, value_name = "DIR", requires = "decision")]
+    with: Option<PathBuf>,
     /// With --config: a group of the person; may be given again.
     #[arg(long = "group", value_name = "GROUP", requires = "config")]
     groups: Vec<String>,
@@ -42,63 +55,169 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, socket: &socket::Args) -> Result<(), Failure> {
-    match &args.config {
-        Some(config) => explain_file(&args, config, socket.json),
-        None => explain_live(args, socket),
+    match (&args.decision, &args.config, args.user, args.app) {
+        (Some(id), ..) => past(id, &args.against, args.config.as_deref(), args.with, socket.json),
+        (None, Some(_), Some(user), Some(app)) => {
+            let args = Args { user: Some(user), app: Some(app), ..args };
+            written(&args, socket.json)
+        }
+        (None, None, Some(user), Some(app)) => live(user, app.to_string(), socket),
+        _ => Err(Failure::new("it is not clear what to explain").hint("give --user and --app, or --decision")),
     }
 }
 
-fn explain_live(explain: Args, socket: &socket::Args) -> Result<(), Failure> {
-    let request = Request::PolicyExplain { user: explain.user, app: explain.app };
-    socket.show(&request, |answer| {
+/// Asks the running gateway about each session of a person.
+fn live(user: String, app: String, socket: &socket::Args) -> Result<(), Failure> {
+    socket.show(&Request::PolicyExplain { user, app }, |answer| {
         for session in list(answer, "sessions") {
             let why = session.get("why").cloned().unwrap_or_default();
-            line(&format!(
-                "session {} on device {}: {}",
-                text(session, "session"),
-                text(session, "device"),
-                text(&why, "decision")
-            ))?;
-            if let Some(problem) = why.get("problem").filter(|problem| problem.is_object()) {
-                line(&format!("  {}: {}", text(problem, "code"), text(problem, "detail")))?;
-            }
-            for policy in list(&why, "policies") {
-                line(&format!("  {} {}: {}", text(policy, "effect"), text(policy, "id"), text(policy, "reason")))?;
-            }
-            for missing in list(&why, "missing") {
-                line(&format!(
-                    "  missing {} ({}): {}",
-                    text(missing, "fact"),
-                    text(missing, "state"),
-                    text(missing, "remedy")
-                ))?;
-            }
+            let (id, device) = (text(session, "session"), text(session, "device"));
+            line(&format!("session {id} on device {device}: {}", text(&why, "decision")))?;
+            say(&why, list(session, "monitored"))?;
         }
         Ok(())
     })
 }
 
-fn explain_file(explain: &Args, config: &Path, json: bool) -> Result<(), Failure> {
-    let (apps, policies) = load(&Where { config: Some(config.to_owned()), dir: None })?;
-    let Outcome { explanation, .. } =
-        case(explain)?.try_on(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
-    if json {
-        return line(&shown(&explanation).to_string());
+/// Asks the policies of a configuration about a person and a device as the arguments describe them.
+fn written(args: &Args, json: bool) -> Result<(), Failure> {
+    let (apps, policies) = load(&Where { config: args.config.clone(), dir: None })?;
+    let case = case(args)?;
+    let asked = case.scene(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
+    show(&explained(&policies, &asked.0.request(&asked.1)), json)
+}
+
+/// Explains a decision of the past.
+fn past(
+    id: &str,
+    against: &[PathBuf],
+    config: Option<&Path>,
+    with: Option<PathBuf>,
+    json: bool,
+) -> Result<(), Failure> {
+    let (apps, policies) = load(&Where { config: config.map(Path::to_owned), dir: with })?;
+    let mut log = Log::default();
+    let mut found = None;
+    for file in against {
+        let unreadable = |error| Failure::new(format!("{}: {error}", file.display()));
+        let here = replay::open(file, |reader| find(reader, id, &mut log, &policies)).map_err(unreadable)?;
+        found = found.or(here);
     }
-    line(Expect::of(&explanation.decision.verdict).as_str())?;
-    if let Some(problem) = explanation.decision.problem() {
-        line(&format!("  {}: {problem}", problem.code))?;
-        if let Some(remedy) = &problem.remedy {
-            line(&format!("  remedy: {remedy}"))?;
+    let past = match found {
+        Some(Line::Decision(past) | Line::Question(past)) => past,
+        Some(Line::Lost(lost)) => {
+            return Err(Failure::new(format!("the decision {id} cannot be made again: {}", lost.as_str())));
+        }
+        Some(Line::Other | Line::Foreign) | None => {
+            return Err(Failure::new(format!("no decision {id} is in these files"))
+                .hint("name the audit log of that time with --against, rotated ones too"));
+        }
+    };
+    let Some(app) = apps.iter().find(|app| app.name == past.app) else {
+        return Err(Failure::new(format!("{} is not in the configuration any more", past.app)));
+    };
+    let now = explained(&policies, &past.recalled.request(app));
+    if json {
+        return line(&json!({ "past": recorded(&past), "now": now }).to_string());
+    }
+    let Past { recalled, .. } = &*past;
+    let by = if past.policies.is_empty() { past.by.as_str().to_owned() } else { past.policies.join(", ") };
+    let code = past.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+    line(&format!("{} {} of {} at {}", past.activity, past.app, recalled.identity.user, recalled.now.rfc3339()))?;
+    line(&format!("  was {}{code} by {by}", past.answer.as_str()))?;
+    line(&format!("  from {} on device {} ({})", recalled.peer, recalled.device, recalled.device_state))?;
+    let scores = &recalled.scores;
+    line(&format!("  risk: user {}, device {}, session {}", scores.user, scores.device, scores.session))?;
+    if past.by != By::Policy {
+        line("  policy had no say in it")?;
+    }
+    line(&format!("by these policies it is {}", text(&now, "decision")))?;
+    say(&now, list(&now, "monitored"))
+}
+
+fn recorded(past: &Past) -> Value {
+    let recalled = &past.recalled;
+    let known = recalled.facts.iter().filter(|(_, fact)| fact.age.is_some());
+    let facts = known.map(|(id, fact)| {
+        let age = fact.age.map(|age| age.as_secs());
+        (id.to_owned(), json!({ "state": fact.state, "value": fact.value, "age": age }))
+    });
+    json!({
+        "decision": past.id,
+        "activity": past.activity,
+        "app": past.app,
+        "at": recalled.now,
+        "answer": past.answer.as_str(),
+        "code": past.code,
+        "policies": past.policies,
+        "by": past.by,
+        "person": *recalled.identity,
+        "device": { "id": recalled.device, "state": recalled.device_state },
+        "ip": recalled.peer,
+        "risk": { "user": recalled.scores.user, "device": recalled.scores.device, "session": recalled.scores.session },
+        "posture": facts.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// Explains one request as the gateway's own answer does.
+fn explained(policies: &Policies, request: &policy::Request<'_>) -> Value {
+    let explanation = policies.explain(request);
+    let view = View { groups: true, signals: false };
+    let changes = policies.changes(request, view, &|request| policies.decide(request));
+    let changes: Vec<why::Change> = changes.into_iter().map(Change::told).collect();
+    let rules = explanation
+        .rules
+        .iter()
+        .map(|rule| json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "monitor": rule.monitor }));
+    let missing = explanation
+        .missing
+        .iter()
+        .map(|missing| json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy }));
+    let monitored = policies.monitored(request).into_iter().map(|monitored| {
+        let Monitored { rule, would, code } = monitored;
+        json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "would": would.as_str(), "code": code })
+    });
+    json!({
+        "decision": Expect::of(&explanation.decision.verdict).as_str(),
+        "problem": explanation.decision.problem().map(|problem| &**problem),
+        "policies": rules.collect::<Vec<_>>(),
+        "missing": missing.collect::<Vec<_>>(),
+        "changes": changes,
+        "monitored": monitored.collect::<Vec<_>>(),
+    })
+}
+
+fn show(why: &Value, json: bool) -> Result<(), Failure> {
+    if json {
+        return line(&why.to_string());
+    }
+    line(&text(why, "decision"))?;
+    say(why, list(why, "monitored"))
+}
+
+fn say(why: &Value, monitored: &[Value]) -> Result<(), Failure> {
+    if let Some(problem) = why.get("problem").filter(|problem| problem.is_object()) {
+        line(&format!("  {}: {}", text(problem, "code"), text(problem, "detail")))?;
+        if problem.get("remedy").is_some() {
+            line(&format!("  remedy: {}", text(problem, "remedy")))?;
         }
     }
-    for rule in &explanation.rules {
-        let mode = if rule.monitor { " (monitor)" } else { "" };
-        line(&format!("  {} {}{mode}: {}", rule.effect, rule.id, rule.reason.as_deref().unwrap_or("-")))?;
+    let enforced = list(why, "policies").iter().filter(|rule| rule.get("monitor") != Some(&Value::Bool(true)));
+    for policy in enforced {
+        line(&format!("  {} {}: {}", text(policy, "effect"), text(policy, "id"), text(policy, "reason")))?;
     }
-    for missing in &explanation.missing {
-        let state = missing.state.map_or("-", |state| state.as_str());
-        line(&format!("  missing {} ({state}): {}", missing.fact, missing.remedy.as_deref().unwrap_or("-")))?;
+    for policy in monitored {
+        let (effect, id, would) = (text(policy, "effect"), text(policy, "id"), text(policy, "would"));
+        line(&format!("  {effect} {id} (monitor): the answer would be {would}: {}", text(policy, "reason")))?;
+    }
+    for missing in list(why, "missing") {
+        let (fact, state, remedy) = (text(missing, "fact"), text(missing, "state"), text(missing, "remedy"));
+        line(&format!("  missing {fact} ({state}): {remedy}"))?;
+    }
+    for change in list(why, "changes") {
+        if let Ok(change) = serde_json::from_value::<why::Change>(change.clone()) {
+            line(&format!("  would be {change}"))?;
+        }
     }
     Ok(())
 }
@@ -125,21 +244,4 @@ fn case(explain: &Args) -> Result<Case, Failure> {
         members.insert("ip".to_owned(), json!(ip));
     }
     serde_json::from_value(members).map_err(|error| Failure::new(error.to_string()))
-}
-
-fn shown(explanation: &Explanation) -> Value {
-    let rules = explanation
-        .rules
-        .iter()
-        .map(|rule| json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "monitor": rule.monitor }));
-    let missing = explanation
-        .missing
-        .iter()
-        .map(|missing| json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy }));
-    json!({
-        "decision": Expect::of(&explanation.decision.verdict).as_str(),
-        "problem": explanation.decision.problem().map(|problem| &**problem),
-        "policies": rules.collect::<Vec<_>>(),
-        "missing": missing.collect::<Vec<_>>(),
-    })
 }

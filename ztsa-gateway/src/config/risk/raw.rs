@@ -14,6 +14,7 @@ use super::detector;
 pub(in crate::config) struct Raw {
     pub(super) interval: Option<Span<1, 3600>>,
     pub(super) suspend_grace: Option<Span<0, 3600>>,
+    pub(super) max_staleness: Option<Span<0, 3600>>,
     #[serde(default)]
     pub(super) thresholds: Thresholds,
     pub(super) geoip: Option<Files>,
@@ -45,6 +46,7 @@ impl Raw {
     pub(in crate::config) fn merge(&mut self, extra: Self) {
         self.interval = extra.interval.or(self.interval);
         self.suspend_grace = extra.suspend_grace.or(self.suspend_grace);
+        self.max_staleness = extra.max_staleness.or(self.max_staleness);
         self.thresholds.suspend = extra.thresholds.suspend.or(self.thresholds.suspend);
         self.thresholds.terminate = extra.thresholds.terminate.or(self.thresholds.terminate);
         self.geoip = extra.geoip.or(self.geoip.take());

@@ -67,6 +67,8 @@ async fn a_list_has_no_decision_and_every_why_is_on_record() {
     let db = apps.iter().find(|app| app.name.as_str() == "db").unwrap();
     assert!(db.access.problem.as_ref().unwrap().decision.is_none(), "no line of the audit log has this number");
     let why = world.engine.why(&alice, &"db".parse().unwrap(), PEER).unwrap();
+    let change: Vec<String> = why.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(change, ["allowed when the sign-in is fresh and as strong as mfa"]);
     let shown = why.problem.unwrap().decision.unwrap();
     let hidden = world.engine.why(&alice, &"nothing".parse().unwrap(), PEER).unwrap_err();
     let log = world.log().await;

@@ -66,7 +66,7 @@ async fn day() -> World {
     world
 }
 
-fn group<'a>(report: &'a Report, before: Expect, after: Expect) -> &'a Group {
+fn group(report: &Report, before: Expect, after: Expect) -> &Group {
     let mut groups = report.groups.iter().filter(|group| (group.key.before, group.key.after) == (before, after));
     let group = groups.next().unwrap_or_else(|| panic!("{report:?}"));
     assert!(groups.next().is_none(), "{report:?}");

@@ -24,6 +24,8 @@ fn each_mistake_is_named_with_its_place() {
             "",
         ),
         ("\n\npermit (principal, action, resource) when { context.auth.age == \"old\" };", 3, "", ""),
+        ("@strict forbid (principal, action, resource);", 1, "@strict stands on a forbid", "permit"),
+        ("@strict(\"yes\") permit (principal, action, resource);", 1, "@strict takes no value", "alone"),
         ("permit (principal in Team::\"dev\", action, resource);", 1, "Team", ""),
         ("permit (principal, action == Action::\"conect\", resource);", 1, "conect", ""),
         ("permit (principal, action, resource) when { principal.phone == \"1\" };", 1, "phone", ""),

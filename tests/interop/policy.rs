@@ -1,0 +1,99 @@
+//! Policies as their authors work with them: the cases of what we ship, replay, and the explanation of what was decided.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::binary::{command, ours};
+use crate::folder::Folder;
+use crate::gateway::{App, Gateway};
+use crate::home::Home;
+use crate::process::{Outcome, finish};
+use crate::program::http_server::{HttpServer, PAGE};
+
+fn policy(arguments: &[&str]) -> Outcome {
+    finish(command(ours("ztsa-gateway")).arg("policy").args(arguments))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_policies_that_we_ship_answer_as_their_cases_want() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = root.join("examples/policies/gateway.toml");
+    let examples = policy(&["test", "--config", text(&config), "--json"]).ok();
+    let examples: Value = serde_json::from_str(&examples).unwrap();
+    assert_eq!(examples["wrong"], json!([]), "{examples}");
+    assert!(examples["right"].as_u64() >= Some(20), "{examples}");
+    let dev = root.join("ztsa-gateway/policies");
+    let dev = policy(&["test", "--config", text(&config), "--dir", text(&dev)]).ok();
+    assert_eq!(dev, "5 right, 0 wrong\n");
+    // a case that does not hold fails the command, as a job in continuous integration needs it
+    let folder = Folder::new("cases");
+    let wrong = folder.write("wrong.toml", "[[case]]\nname = \"no\"\napp = \"wiki\"\nexpect = \"allow\"\n");
+    let failed = policy(&["test", "--config", text(&config), text(&wrong)]).exits(1);
+    assert!(failed.stdout.contains("WRONG") && failed.stdout.contains("expected allow, got deny"), "{failed}");
+}
+
+#[test]
+fn real_decisions_are_replayed_and_one_of_them_is_explained() {
+    let server = HttpServer::start();
+    let gateway = Gateway::dev(&[App("handbook", "http", server.port, &[])]);
+    let home = Home::signed_in(&gateway);
+    let mut curl = home.ztsa(&["connect", "handbook", "--", "curl", "--silent", "--show-error", "http://{addr}/"]);
+    assert_eq!(finish(&mut curl).ok(), PAGE);
+    // to explain is to succeed, also when the answer is no
+    let why = finish(&mut home.ztsa(&["why", "payroll"])).ok();
+    assert!(
+        why.starts_with("payroll: denied — payroll is for the operations team\n  why:  policy.forbidden, "),
+        "{why}"
+    );
+    assert!(!why.contains("the person is in the group"), "groups are for administrators: {why}");
+    let hidden = finish(&mut home.ztsa(&["why", "no-such-app"])).exits(4);
+    assert_eq!(hidden.stdout, "");
+    let refused = finish(&mut home.ztsa(&["--json", "connect", "payroll", "--", "true"])).exits(4);
+    let refused: Value = serde_json::from_str(refused.stderr.lines().last().unwrap()).unwrap();
+    let why = refused["error"]["why"].as_str().unwrap_or_else(|| panic!("{refused}"));
+    let (_, decision) = why.split_once(", decision ").unwrap_or_else(|| panic!("{refused}"));
+
+    let admin = gateway.admin(&["policy", "explain", "--user", "alice", "--app", "payroll"]).ok();
+    assert!(admin.contains("would be allowed when the person is in the group ops"), "{admin}");
+    let (config, audit) = (gateway.file("gateway.toml"), gateway.file("audit.ndjson"));
+    let (config, audit, policies) = (text(&config), text(&audit), gateway.file("policies"));
+    let same = policy(&["replay", "--against", audit, "--with", text(&policies), "--config", config]).ok();
+    assert!(same.starts_with("0 of ") && same.contains("not decisions"), "{same}");
+
+    // the next version of the policies, in a directory of its own
+    let next = Folder::new("next");
+    for entry in std::fs::read_dir(&policies).unwrap().flatten() {
+        let changed = std::fs::read_to_string(entry.path())
+            .unwrap()
+            .replace("resource == App::\"payroll\"", "resource == App::\"none\"");
+        next.write(entry.file_name().to_str().unwrap(), &changed);
+    }
+    let arguments = ["replay", "--against", audit, "--with", text(next.path()), "--config", config, "--json"];
+    let turned = policy(&arguments).exits(10);
+    let report: Value = serde_json::from_str(&turned.stdout).unwrap();
+    let [group] = report["groups"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&group["turn"], &group["from"], &group["to"]), (&json!("loosen"), &json!("deny"), &json!("allow")));
+    assert_eq!(group["policies_before"], json!(["payroll-is-for-ops"]));
+    assert_eq!(group["people"].as_array().unwrap().len(), 1);
+    policy(&[&arguments[..], &["--fail-on", "tighten"]].concat()).ok();
+    policy(&[&arguments[..], &["--fail-on", "loosen"]].concat()).exits(10);
+    policy(&[&arguments[..], &["--app", "payroll", "--user", "alice", "--since", "1h"]].concat()).exits(10);
+    let none = policy(&[&arguments[..], &["--user", "bob"]].concat()).exits(1);
+    assert!(none.stderr.contains("no decision to replay"), "a job that looked at nothing has not passed: {none}");
+    let missing = policy(&["replay", "--against", "nowhere.ndjson", "--with", text(next.path()), "--config", config]);
+    assert!(missing.exits(1).stderr.contains("nowhere.ndjson"));
+
+    let explain = ["explain", "--decision", decision, "--against", audit, "--config", config];
+    let explained = policy(&explain).ok();
+    assert!(explained.contains("was deny policy.forbidden by payroll-is-for-ops"), "{explained}");
+    assert!(explained.contains("by these policies it is deny"), "{explained}");
+    let explained = policy(&[&explain[..], &["--with", text(next.path())]].concat()).ok();
+    assert!(explained.contains("by these policies it is allow"), "{explained}");
+    let unknown = policy(&["explain", "--decision", "nope", "--against", audit, "--config", config]).exits(1);
+    assert!(unknown.stderr.contains("no decision nope"), "{unknown}");
+}

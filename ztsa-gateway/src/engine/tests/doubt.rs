@@ -1,0 +1,84 @@
+//! Policies that fail and a store that fails: no is said, aloud, and what is bounded stays bounded.
+
+use std::time::Duration;
+
+use serde_json::json;
+use ztsa_proto::jws::random_id;
+
+use super::World;
+use super::evaluation::state;
+use crate::store::Subject;
+
+const OVERFLOW: &str = "context.time.unix * 9223372036854775807 > 0";
+
+#[tokio::test]
+async fn a_forbid_that_cannot_be_evaluated_denies_and_the_person_gets_a_code_and_a_number() {
+    let world = World::with(&format!(
+        "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n\
+         @id(\"broken\") forbid (principal, action, resource == App::\"db\") when {{ {OVERFLOW} }};"
+    ));
+    let (alice, mallory) = (world.session("alice", &["dev"], "laptop"), world.session("mallory", &[], "phone"));
+    let refused = world.open(&alice, "db").unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.policy.as_slice()), ("policy.error", ["broken".to_owned()].as_slice()));
+    let decision = refused.decision.clone().unwrap();
+    assert_eq!(world.open(&mallory, "db").unwrap_err().code, "app.unknown", "nothing about what they may not know of");
+    assert!(world.open(&alice, "wiki").is_ok(), "what it does not concern goes on");
+    assert_eq!(world.engine.measures().policy_errors.read(), 1);
+    let log = world.log().await;
+    let line = log.iter().find(|line| line["unmapped"]["decision"] == decision.as_str()).unwrap();
+    assert_eq!((&line["status_code"], &line["unmapped"]["failed"]), (&json!("policy.error"), &json!(["broken"])));
+}
+
+#[tokio::test]
+async fn a_permit_that_cannot_be_evaluated_denies_what_another_permits() {
+    let world = World::with(&format!(
+        "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n\
+         @id(\"broken\") permit (principal, action, resource == App::\"db\") when {{ {OVERFLOW} }};"
+    ));
+    let alice = world.session("alice", &["dev"], "laptop");
+    assert_eq!(world.open(&alice, "db").unwrap_err().code, "policy.error");
+}
+
+#[tokio::test]
+async fn a_monitored_policy_that_fails_denies_nobody_and_is_marked() {
+    let world = World::with(&format!(
+        "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n\
+         @id(\"broken\") @mode(\"monitor\") forbid (principal, action, resource) when {{ {OVERFLOW} }};"
+    ));
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "db").unwrap();
+    assert_eq!(world.engine.measures().policy_errors.read(), 1);
+    let log = world.log().await;
+    assert!(log.iter().any(|line| line["unmapped"]["failed"] == json!(["broken"])), "{log:#?}");
+    drop(lease);
+}
+
+#[tokio::test]
+async fn strict_tunnels_wait_when_the_store_is_out_for_too_long_and_go_on_when_it_is_back() {
+    let world = World::configured(
+        "@id(\"dev\") permit (principal in Group::\"dev\", action, resource == App::\"wiki\");\n\
+         @id(\"strict\") @strict permit (principal in Group::\"dev\", action, resource == App::\"db\");\n\
+         @id(\"ends\") @strict @on_change(\"terminate\") permit (principal in Group::\"dev\", action, resource == App::\"payroll\");",
+        "[risk]\nmax_staleness = \"40s\"\n",
+    );
+    let alice = world.session("alice", &["dev"], "laptop");
+    let [wiki, db, payroll] = ["wiki", "db", "payroll"].map(|app| world.open(&alice, app).unwrap());
+    world.engine.store().flush().await.unwrap();
+    // another program holds the write lock
+    let other = rusqlite::Connection::open(world.dir().join("ztsa.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    world.engine.store().revoke(Subject::Session(random_id().parse().unwrap()), world.engine.now(), "");
+    world.engine.store().flush().await.unwrap_err();
+    let states = || [&wiki, &db, &payroll].map(state);
+    world.engine.sweep();
+    world.hand.advance(Duration::from_secs(39));
+    assert_eq!(world.engine.sweep().suspended, 0);
+    assert_eq!(states(), ["open", "open", "open"]);
+    world.hand.advance(Duration::from_secs(1));
+    assert_eq!(world.engine.sweep().suspended, 1);
+    assert_eq!(states(), ["open", "suspended gateway.unavailable", "ended gateway.unavailable"]);
+    other.execute_batch("COMMIT").unwrap();
+    world.engine.store().flush().await.unwrap();
+    assert_eq!(world.engine.sweep().restored, 1);
+    assert_eq!(states(), ["open", "open", "ended gateway.unavailable"]);
+}
