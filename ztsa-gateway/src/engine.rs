@@ -17,7 +17,7 @@ mod reload;
 mod session;
 mod signal;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -100,6 +100,10 @@ struct Inner {
     reading: Mutex<()>,
     /// Held while one answer is found and applied to live tunnels, so that an older answer never overwrites a newer one.
     turn: Mutex<()>,
+    /// What is to be told of tunnels, in the order in which it happened.
+    words: Mutex<VecDeque<live::Word>>,
+    /// Held while it is told.
+    telling: Mutex<()>,
     draining: AtomicBool,
     doubt: doubt::Doubt,
     /// Why people of an issuer, by its identifier, are not let in for now.
@@ -149,6 +153,8 @@ impl Engine {
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),
+            words: Mutex::default(),
+            telling: Mutex::default(),
             draining: AtomicBool::new(false),
             doubt: doubt::Doubt::default(),
             held: ArcSwap::default(),

@@ -184,6 +184,7 @@ async fn command(args: &cli::Connect, context: &Context, mut ready: Ready) -> Re
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(1), ready.events.next()).await {
         watch.tell(&event, ready.client.now())?;
     }
+    watch.beat(ready.client.now());
     ready.close().await;
     Ok(Done::Code(code))
 }

@@ -74,6 +74,12 @@ fn order(engine: &Engine, reload: &Reload, request: Request) -> Answer {
             members.insert("tunnels".to_owned(), view::changed(changed.unwrap_or_default()));
             Ok(members)
         }
+        Request::RiskForget { user } => {
+            let user = person(engine, &user)?;
+            let mut members = view::named(engine, &user);
+            members.insert("forgotten".to_owned(), json!(engine.forget_habits(&user)));
+            Ok(members)
+        }
         Request::DevicesList {} => {
             let devices = engine.store().devices();
             let devices: Vec<Value> = devices.iter().map(|device| view::device(engine, device)).collect();

@@ -80,6 +80,12 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<String>,
     },
+    /// Forgets the habits that are remembered of a person.
+    #[serde(rename = "risk.forget")]
+    RiskForget {
+        /// The person: subject, name, e-mail address or `ISSUER|SUBJECT`.
+        user: String,
+    },
     /// Lists the devices.
     #[serde(rename = "devices.list")]
     DevicesList {},

@@ -179,3 +179,18 @@ async fn somebody_who_has_not_signed_in_yet_is_named_by_issuer_and_subject() {
     assert_eq!(answer["known"], json!(true));
     assert!(world.open(&carol, "wiki").is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_persons_habits_are_forgotten_on_request() {
+    let world = World::new();
+    let socket = world.dir().join("a.sock");
+    let _admin = Admin::spawn(&socket, world.engine.clone(), reload::tests::of(&world)).unwrap();
+    let alice = world.session("alice", &["dev"], "laptop");
+    drop(world.open(&alice, "wiki").unwrap());
+    assert!(world.engine.habits(&alice.identity.user).is_some());
+    for forgotten in [true, false] {
+        let answer = ask(socket.clone(), Request::RiskForget { user: "alice".to_owned() }).await.unwrap();
+        assert_eq!(answer["forgotten"], json!(forgotten));
+    }
+    assert!(world.engine.habits(&alice.identity.user).is_none());
+}

@@ -47,6 +47,12 @@ enum Command {
         #[arg(value_name = "USER")]
         whom: String,
     },
+    /// Forget the habits that are remembered of a person: when they work, from where, with which apps.
+    Forget {
+        /// A person.
+        #[arg(value_name = "USER")]
+        whom: String,
+    },
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -74,6 +80,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
                 line(&format!("the risk of {} {done}: {}", subject(answer), changed(answer)))
             })
         }
+        Command::Forget { whom } => args.socket.show(&Request::RiskForget { user: whom }, |answer| {
+            let forgotten = answer.get("forgotten").and_then(Value::as_bool).unwrap_or_default();
+            let done = if forgotten { "are forgotten" } else { "had not been remembered" };
+            line(&format!("the habits of {} {done}", subject(answer)))
+        }),
     }
 }
 

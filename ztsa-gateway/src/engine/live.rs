@@ -1,8 +1,8 @@
 //! Continuous evaluation: when the answer changes, the tunnels concerned change with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
@@ -57,6 +57,7 @@ impl Engine {
         for tunnels in groups.into_values() {
             self.turn(&tunnels, &mut changed);
         }
+        self.speak();
         changed
     }
 
@@ -77,7 +78,7 @@ impl Engine {
         let mut waiting = None;
         for tunnel in tunnels {
             match &judged.decision.verdict {
-                Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel, now)),
+                Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel)),
                 Verdict::Deny(problem) | Verdict::StepUp(problem) => {
                     let step_up = matches!(judged.decision.verdict, Verdict::StepUp(_));
                     let on_change = judged.decision.on_change.or(tunnel.on_change).unwrap_or(OnChange::Terminate);
@@ -86,7 +87,7 @@ impl Engine {
                         let problem =
                             waiting.get_or_insert_with(|| Arc::new(Problem::clone(problem).with_wait(grace.as_secs())));
                         let until = now.plus(grace);
-                        changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, now, until));
+                        changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, until));
                     } else {
                         changed.ended += usize::from(self.end_tunnel(tunnel, problem));
                     }
@@ -98,35 +99,62 @@ impl Engine {
     pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>) -> bool {
         let ended = self.inner.leases.end_tunnel(tunnel, problem, self.cause);
         if ended {
-            self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
+            self.say(tunnel, EventKind::Ended, Some(problem));
         }
         ended
     }
 
-    fn suspend_tunnel(
-        &self,
-        tunnel: &Arc<Tunnel>,
-        problem: &Arc<Problem>,
-        step_up: bool,
-        now: UnixTime,
-        until: UnixTime,
-    ) -> bool {
+    fn suspend_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, step_up: bool, until: UnixTime) -> bool {
         let suspended = self.inner.leases.suspend(tunnel, problem, until, self.cause);
         if suspended {
-            self.changed(Activity::Suspend, tunnel, Some(problem), now);
-            let kind = if step_up { EventKind::StepUp } else { EventKind::Suspended };
-            self.tell(&tunnel.session.id, kind, Some(tunnel.id), Some(&tunnel.app.name), Some(problem));
+            self.say(tunnel, if step_up { EventKind::StepUp } else { EventKind::Suspended }, Some(problem));
         }
         suspended
     }
 
-    fn restore_tunnel(&self, tunnel: &Arc<Tunnel>, now: UnixTime) -> bool {
+    fn restore_tunnel(&self, tunnel: &Arc<Tunnel>) -> bool {
         let restored = self.inner.leases.restore(tunnel);
         if restored {
-            self.changed(Activity::Restore, tunnel, None, now);
-            self.tell(&tunnel.session.id, EventKind::Restored, Some(tunnel.id), Some(&tunnel.app.name), None);
+            self.say(tunnel, EventKind::Restored, None);
         }
         restored
+    }
+
+    /// Notes what is to be told of a tunnel. [`Engine::speak`] tells it, once everything that was meant has stopped: ten
+    /// thousand tunnels do not wait for ten thousand lines.
+    fn say(&self, tunnel: &Arc<Tunnel>, kind: EventKind, problem: Option<&Arc<Problem>>) {
+        let word = Word { tunnel: Arc::clone(tunnel), kind, problem: problem.cloned(), at: self.inner.clock.now() };
+        self.words().push_back(word);
+    }
+
+    /// Tells what is to be told, in the order in which it happened, to those who listen and to the audit log. Where somebody
+    /// is telling already, they tell this too, and nobody waits for it.
+    pub(super) fn speak(&self) {
+        while !self.words().is_empty() {
+            // one at a time: what happened first is told first
+            let Ok(_telling) = self.inner.telling.try_lock() else { return };
+            loop {
+                let word = self.words().pop_front();
+                let Some(word) = word else { break };
+                self.spoken(word);
+            }
+        }
+    }
+
+    fn spoken(&self, Word { tunnel, kind, problem, at }: Word) {
+        match kind {
+            EventKind::Suspended | EventKind::StepUp => {
+                self.changed(Activity::Suspend, &tunnel, problem.as_deref(), at);
+            }
+            EventKind::Restored => self.changed(Activity::Restore, &tunnel, None, at),
+            // its end is in the log when it is over
+            _ => {}
+        }
+        self.tell(&tunnel.session.id, kind, Some(tunnel.id), Some(&tunnel.app.name), problem.as_ref());
+    }
+
+    fn words(&self) -> MutexGuard<'_, VecDeque<Word>> {
+        self.inner.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at what time alone changes: grace times, signals, grants, tickets and sessions that ran out.
@@ -146,10 +174,10 @@ impl Engine {
         for tunnel in self.inner.leases.end_overdue(now, self.cause) {
             if let Access::Ended(problem) = tunnel.access() {
                 changed.ended += 1;
-                let app = Some(&tunnel.app.name);
-                self.tell(&tunnel.session.id, EventKind::Ended, Some(tunnel.id), app, Some(&problem));
+                self.say(&tunnel, EventKind::Ended, Some(&problem));
             }
         }
+        self.speak();
         changed
     }
 
@@ -162,6 +190,7 @@ impl Engine {
                 changed.ended += usize::from(self.end_tunnel(&tunnel, &problem));
             }
         }
+        self.speak();
         for subject in self.inner.risk.expire(now) {
             self.inner.measures.risk.add(Why::Time);
             self.announce(News::Risk(subject.clone()));
@@ -235,6 +264,15 @@ pub(super) fn concerned(subject: &Subject) -> Selector {
         Subject::Device(device) => Selector::Device(device.clone()),
         Subject::Session(session) => Selector::Session(session.clone()),
     }
+}
+
+/// What is to be told of a tunnel.
+#[derive(Debug)]
+pub(super) struct Word {
+    tunnel: Arc<Tunnel>,
+    kind: EventKind,
+    problem: Option<Arc<Problem>>,
+    at: UnixTime,
 }
 
 /// What makes two tunnels one question.

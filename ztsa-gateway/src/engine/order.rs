@@ -335,6 +335,7 @@ impl Engine {
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
         let tunnels = self.inner.leases.select(selector);
         let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();
+        self.speak();
         let tickets = self.inner.tickets.end(selector).len();
         let sessions = self.ended_sessions(selector);
         for session in &sessions {

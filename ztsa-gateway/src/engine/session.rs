@@ -90,6 +90,7 @@ impl Engine {
             // a ticket lasts by itself
             tunnels.retain(|tunnel| tunnel.ticket.is_none());
             ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem)).count();
+            self.speak();
             self.tell(&session, EventKind::SessionEnded, None, None, Some(&problem));
             self.grants().end_session(&session);
             self.sessions().live.remove(&session);

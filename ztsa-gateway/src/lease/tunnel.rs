@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use ztsa_proto::name::{GrantId, TicketId, TunnelId};
@@ -12,7 +12,7 @@ use ztsa_proto::time::UnixTime;
 use super::Access;
 use crate::authn::Session;
 use crate::config::App;
-use crate::measure::{Cause, How, Outcome};
+use crate::measure::{Cause, How, Outcome, Pending};
 use crate::policy::OnChange;
 
 /// Says what a tunnel is opened for.
@@ -63,7 +63,7 @@ pub struct Tunnel {
     carried: AtomicU64,
     access: watch::Sender<Access>,
     /// What made it stop, from when it was told until its last byte has moved.
-    stopping: Mutex<Option<(Cause, Outcome)>>,
+    stopping: Pending,
     end: OnceLock<End>,
 }
 
@@ -109,7 +109,7 @@ impl Tunnel {
             down: AtomicU64::new(0),
             carried: AtomicU64::new(0),
             access: watch::Sender::new(Access::Open),
-            stopping: Mutex::new(None),
+            stopping: Pending::default(),
             end: OnceLock::new(),
         }
     }
@@ -149,7 +149,7 @@ impl Tunnel {
 
     /// Takes what made the tunnel stop, once.
     pub(super) fn stopped(&self) -> Option<(Cause, Outcome)> {
-        self.stopping.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.stopping.take()
     }
 
     pub(super) fn count_up(&self, bytes: u64) {
@@ -181,12 +181,10 @@ impl Tunnel {
                     (Access::Open, Access::Suspended(_)) => Some(Outcome::Suspended),
                     _ => None,
                 };
-                let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
                 // another reason for the same pause: whether the first has been felt is still to be heard
                 if !matches!((&*now, &next), (Access::Suspended(_), Access::Suspended(_))) {
-                    *stopping = cause.zip(stops);
+                    self.stopping.set(cause.zip(stops));
                 }
-                drop(stopping);
                 *now = next;
             }
             changes
