@@ -5,6 +5,7 @@
 //! `ztsa proxy` as the client. See docs/reference/performance.md for what the figures mean.
 
 mod app;
+mod cost;
 mod deadline;
 mod evaluation;
 mod idle;
@@ -24,7 +25,7 @@ mod wire;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ pub(crate) struct Args {
     /// Measure the release programs as they are
     #[arg(long, hide = true)]
     no_build: bool,
+    /// Measure the programs of this folder, with `--no-build`
+    #[arg(long, hide = true)]
+    programs: Option<PathBuf>,
+    /// Measure nothing but the throughput of these loads (`down_1`, `up_1`, `down_16`, `up_16`)
+    #[arg(long, hide = true, value_delimiter = ',')]
+    loads: Vec<String>,
     /// Be the private app of a measurement
     #[arg(long, hide = true)]
     serve_app: bool,
@@ -114,7 +121,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
     let programs = workspace.target.join("release");
     if args.no_build {
-        return measure(args, &programs, &workspace.target.join("bench"));
+        let programs = args.programs.as_ref().unwrap_or(&programs);
+        return measure(args, programs, &workspace.target.join("bench"));
     }
     let build = ["build", "--release", "--locked", "-p", "ztsa-cli", "-p", "ztsa-gateway", "-p", "xtask"];
     command::run(&mut workspace.cargo(&build))?;
@@ -147,9 +155,16 @@ fn measure(args: &Args, programs: &Path, folder: &Path) -> Result<(), Failure> {
         eprintln!("round {round} of {}: throughput, latency", plan.rounds);
         deadline::within("a round of throughput and latency", ROUND, || {
             let mut stack = Stack::start(programs)?;
-            throughput::round(&stack, plan.bulk, &mut figures.throughput)?;
+            throughput::round(&stack, plan.bulk, &args.loads, &mut figures.throughput)?;
+            if !args.loads.is_empty() {
+                return Ok(());
+            }
             small(&mut stack, plan, &mut figures)
         })?;
+    }
+    if !args.loads.is_empty() {
+        println!("{}", figures.table());
+        return Ok(());
     }
     if wanted(Only::Memory) {
         eprintln!("memory of idle tunnels");

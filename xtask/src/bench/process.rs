@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(30);
 /// How long a process may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// Ticks of /proc/PID/stat in a second: `USER_HZ`, 100 wherever Linux runs these days.
-const TICKS: f64 = 100.0;
+pub(super) const TICKS: f64 = 100.0;
 
 /// The processes that run now, for the case that the bench gives up.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -90,14 +90,7 @@ impl Process {
 
     /// The processor time used so far, in seconds.
     pub(super) fn cpu(&self) -> Result<f64, Failure> {
-        let text = self.proc("stat")?;
-        // the name in parentheses may hold spaces: what follows it is counted (proc_pid_stat(5): utime 14, stime 15)
-        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        match (ticks(11), ticks(12)) {
-            (Some(user), Some(system)) => Ok((user + system) / TICKS),
-            _ => Err(self.failed("has no times in its /proc/PID/stat")),
-        }
+        spent(self.id()).map_err(|error| self.failed(&format!("tells no times ({error})")))
     }
 
     /// The resident memory, in KiB.
@@ -151,6 +144,19 @@ impl Drop for Process {
             std::thread::sleep(Duration::from_millis(5));
         }
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.child.id());
+    }
+}
+
+/// The processor time that a process has used so far, all its threads together, in seconds.
+pub(super) fn spent(id: u32) -> Result<f64, Failure> {
+    let path = PathBuf::from(format!("/proc/{id}/stat"));
+    let text = fs::read_to_string(&path).map_err(|source| Failure::file(&path, source))?;
+    // the name in parentheses may hold spaces: what follows it is counted (proc_pid_stat(5): utime 14, stime 15)
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok((user + system) / TICKS),
+        _ => Err(Failure::Wrong(format!("{} has no times", path.display()))),
     }
 }
 

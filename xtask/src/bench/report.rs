@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::cost::Cost;
 use super::evaluation::{Change, Evaluation};
 use super::idle::Memory;
 use super::revocation::Revocation;
@@ -54,8 +55,7 @@ impl Figures {
         let mut throughput = Map::new();
         let mut loads = Map::new();
         for (load, Load { key, .. }) in self.throughput.iter().zip(LOADS) {
-            let ([tcp, tls, tunnel], [ratio_tcp, ratio_tls], [client, gateway]) =
-                (load.rates(), load.ratios(), load.cpu());
+            let ([tcp, tls, tunnel], [ratio_tcp, ratio_tls], costs) = (load.rates(), load.ratios(), load.costs());
             throughput.insert(
                 key.to_owned(),
                 json!({
@@ -63,9 +63,9 @@ impl Figures {
                     "tls_mbps": round(tls), "tcp_mbps": round(tcp),
                 }),
             );
-            loads.insert(key.to_owned(), json!({ "client": round(client), "gateway": round(gateway) }));
+            loads.insert(key.to_owned(), spent(&costs));
         }
-        let [client, gateway] = self.throughput.first().map(Throughput::cpu).unwrap_or_default();
+        let [_, _, first] = self.throughput.first().map(Throughput::costs).unwrap_or_default();
         let [client_kib, gateway_kib] = self.per_tunnel();
         let resident = |memory: &Memory| json!({ "tunnels": memory.tunnels, "client_kib": memory.client, "gateway_kib": memory.gateway });
         let revocation = &self.revocation;
@@ -73,7 +73,7 @@ impl Figures {
             "machine": self.machine,
             "rounds": self.rounds,
             "throughput": throughput,
-            "cpu": { "client": round(client), "gateway": round(gateway), "loads": loads },
+            "cpu": { "client": round(first.client), "gateway": round(first.gateway), "loads": loads },
             "tunnel": {
                 "p50_us": round(self.tunnel.openings.percentile(50)), "p99_us": round(self.tunnel.openings.percentile(99)),
                 "per_s": round(median(&self.tunnel.rates)),
@@ -108,10 +108,28 @@ impl Figures {
             "\nthroughput, 10^6 bytes/s     TCP      TLS   tunnel   of TLS   of TCP   CPU s/GiB client + gateway"
         ));
         for (load, Load { name, .. }) in self.throughput.iter().zip(LOADS) {
-            let ([tcp, tls, tunnel], [of_tcp, of_tls], [client, gateway]) = (load.rates(), load.ratios(), load.cpu());
+            let ([tcp, tls, tunnel], [of_tcp, of_tls], [_, _, cost]) = (load.rates(), load.ratios(), load.costs());
             line(format_args!(
-                "  {name:<22}{tcp:>8.0} {tls:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2}   {client:.2} + {gateway:.2}"
+                "  {name:<22}{tcp:>8.0} {tls:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2}   {:.2} + {:.2}",
+                cost.client, cost.gateway
             ));
+        }
+        line(format_args!(
+            "\nprocessors' seconds per GiB    client  gateway      app     load     idle   others   (the tunnel; then TLS)"
+        ));
+        for (load, Load { name, .. }) in self.throughput.iter().zip(LOADS) {
+            let [_, tls, tunnel] = load.costs();
+            for (name, cost) in [(name, tunnel), ("  bare TLS", tls)] {
+                line(format_args!(
+                    "  {name:<26}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}",
+                    cost.client,
+                    cost.gateway,
+                    cost.app,
+                    cost.generator,
+                    cost.idle,
+                    cost.others()
+                ));
+            }
         }
         let both = |times: &Times| format!("{:.0} / {:.0}", times.percentile(50), times.percentile(99));
         line(format_args!(
@@ -216,6 +234,23 @@ fn small(small: &Small) -> Value {
         "open_p50_us": round(small.openings.percentile(50)), "open_p99_us": round(small.openings.percentile(99)),
         "per_s": round(median(&small.rates)), "ping": pair(&small.pings),
     })
+}
+
+/// Seconds per GiB: of the tunnel, by who spent them, and of the bounds beside it.
+fn spent([tcp, tls, tunnel]: &[Cost; 3]) -> Value {
+    let bench = |cost: &Cost| {
+        json!({
+            "app": round(cost.app), "generator": round(cost.generator),
+            "idle": round(cost.idle), "others": round(cost.others()),
+        })
+    };
+    let mut spent = bench(tunnel);
+    if let Some(fields) = spent.as_object_mut() {
+        fields.insert("client".into(), json!(round(tunnel.client)));
+        fields.insert("gateway".into(), json!(round(tunnel.gateway)));
+        fields.insert("bounds".into(), json!({ "tcp": bench(tcp), "tls": bench(tls) }));
+    }
+    spent
 }
 
 fn pair(times: &Times) -> Value {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::cost::Cost;
+
 /// Times, of which percentiles are told.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Times(Vec<Duration>);
@@ -26,22 +28,21 @@ impl Times {
     }
 }
 
-/// One load's rounds: rates over TCP, TLS and the tunnel in 10^6 bytes a second, CPU seconds per GiB of client and
-/// gateway.
+/// One load's rounds over TCP, TLS and the tunnel: rates in 10^6 bytes a second, and who spent the processors' time.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Throughput {
     rates: [Vec<f64>; 3],
-    cpu: [Vec<f64>; 2],
+    costs: [Vec<Cost>; 3],
 }
 
 impl Throughput {
     /// Adds a round.
-    pub(super) fn add(&mut self, rates: [f64; 3], cpu: [f64; 2]) {
+    pub(super) fn add(&mut self, rates: [f64; 3], costs: [Cost; 3]) {
         for (all, rate) in self.rates.iter_mut().zip(rates) {
             all.push(rate);
         }
-        for (all, cpu) in self.cpu.iter_mut().zip(cpu) {
-            all.push(cpu);
+        for (all, cost) in self.costs.iter_mut().zip(costs) {
+            all.push(cost);
         }
     }
 
@@ -59,9 +60,9 @@ impl Throughput {
         })
     }
 
-    /// CPU seconds per GiB of client and gateway: medians of the rounds.
-    pub(super) fn cpu(&self) -> [f64; 2] {
-        self.cpu.each_ref().map(|cpu| median(cpu))
+    /// Seconds per GiB over TCP, TLS and the tunnel: medians of the rounds.
+    pub(super) fn costs(&self) -> [Cost; 3] {
+        self.costs.each_ref().map(|costs| Cost::median(costs))
     }
 }
 
@@ -116,8 +117,8 @@ mod tests {
     #[test]
     fn a_ratio_is_taken_within_its_round() {
         let mut load = Throughput::default();
-        load.add([100.0, 50.0, 25.0], [1.0, 2.0]);
-        load.add([1000.0, 500.0, 250.0], [1.0, 2.0]);
+        load.add([100.0, 50.0, 25.0], [Cost::default(); 3]);
+        load.add([1000.0, 500.0, 250.0], [Cost::default(); 3]);
         let [tcp, tls] = load.ratios();
         assert!((tcp - 0.25).abs() < 1e-9 && (tls - 0.5).abs() < 1e-9);
     }

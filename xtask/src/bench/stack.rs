@@ -34,12 +34,13 @@ pub(super) struct Stack {
     pub(super) client: Process,
     /// `ztsa-gateway dev`.
     pub(super) gateway: Process,
-    _app: Process,
+    /// The private app.
+    pub(super) app: Process,
     programs: PathBuf,
     folder: Folder,
     environment: Vec<(&'static str, PathBuf)>,
     admin: PathBuf,
-    app: app::Ready,
+    ready: app::Ready,
     proxy: SocketAddr,
 }
 
@@ -127,34 +128,34 @@ impl Stack {
             forward: None,
             client,
             gateway,
-            _app: app,
+            app,
             programs: programs.to_owned(),
             folder,
             environment,
             admin: said.admin,
-            app: ready,
+            ready,
             proxy: listening.listen,
         })
     }
 
     /// The plain loopback copy.
     pub(super) fn tcp(&self) -> Route {
-        Route::Tcp(self.app.tcp)
+        Route::Tcp(self.ready.tcp)
     }
 
     /// The bare TLS 1.3 copy.
     pub(super) fn tls(&self) -> Result<Route, Failure> {
-        Ok(Route::Tls(self.app.tls, wire::client(&self.app.certificate)?))
+        Ok(Route::Tls(self.ready.tls, wire::client(&self.ready.certificate)?))
     }
 
     /// Through the client and the gateway.
     pub(super) fn tunnel(&self) -> Route {
-        Route::Socks { proxy: self.proxy, app: APP.to_owned(), port: self.app.tcp.port() }
+        Route::Socks { proxy: self.proxy, app: APP.to_owned(), port: self.ready.tcp.port() }
     }
 
     /// The same to the other app.
     pub(super) fn other(&self) -> Route {
-        Route::Socks { proxy: self.proxy, app: OTHER.to_owned(), port: self.app.other.port() }
+        Route::Socks { proxy: self.proxy, app: OTHER.to_owned(), port: self.ready.other.port() }
     }
 
     /// Starts `ztsa connect` and returns the way through its local port.

@@ -1,10 +1,11 @@
 //! Bulk: how fast bytes move, and what the processes pay for them.
 
 use std::io;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cost::Cost;
 use super::route::Route;
 use super::sample::{self, Throughput};
 use super::stack::Stack;
@@ -43,60 +44,70 @@ const FIRST: u64 = 48 << 20;
 /// A GiB, in which CPU time is told.
 const GIB: f64 = 1_073_741_824.0;
 
+/// How long one load may take beside the time that is wanted of it: a stream that stands still is told of by then.
+const LATEST: Duration = Duration::from_secs(40);
+
 /// Measures the loads over the three ways, one after the other, so that what else the machine does falls on all alike.
-pub(super) fn round(stack: &Stack, lasts: Duration, into: &mut [Throughput; 4]) -> Result<(), Failure> {
+/// Of the loads, those are left out whose key is not in `only`, unless it is empty.
+pub(super) fn round(
+    stack: &Stack,
+    lasts: Duration,
+    only: &[String],
+    into: &mut [Throughput; 4],
+) -> Result<(), Failure> {
     let routes = [("TCP", stack.tcp()), ("TLS", stack.tls()?), ("tunnel", stack.tunnel())];
-    for (into, Load { name, direction, streams, .. }) in into.iter_mut().zip(LOADS) {
+    let wanted = |load: &Load| only.is_empty() || only.iter().any(|key| key == load.key);
+    for (into, Load { name, direction, streams, .. }) in into.iter_mut().zip(LOADS).filter(|(_, load)| wanted(load)) {
         let mut rates = [0.0; 3];
-        let mut cpu = [0.0; 2];
-        for ((kind, route), rate) in routes.iter().zip(&mut rates) {
+        let mut costs = [Cost::default(); 3];
+        for (((kind, route), rate), cost) in routes.iter().zip(&mut rates).zip(&mut costs) {
             let failed = |error: &io::Error| stack.explain(&format!("throughput ({name}) over {kind}"), error);
-            let first = run(route, direction, streams, FIRST).map_err(|error| failed(&error))?;
+            let limit = lasts + LATEST;
+            let first = run(route, direction, streams, FIRST, limit).map_err(|error| failed(&error))?;
             let bytes = sample::whole(sample::float(FIRST) / first.as_secs_f64() * lasts.as_secs_f64()).max(FIRST);
-            let before = [stack.client.cpu()?, stack.gateway.cpu()?];
-            let took = run(route, direction, streams, bytes).map_err(|error| failed(&error))?;
-            let after = [stack.client.cpu()?, stack.gateway.cpu()?];
+            let before = Cost::now(stack)?;
+            let took = run(route, direction, streams, bytes, limit).map_err(|error| failed(&error))?;
+            *cost = Cost::now(stack)?.since(&before).over(sample::float(bytes) / GIB);
             *rate = sample::float(bytes) / took.as_secs_f64() / 1e6;
-            for ((cpu, after), before) in cpu.iter_mut().zip(after).zip(before) {
-                *cpu = (after - before) / (sample::float(bytes) / GIB);
-            }
         }
-        into.add(rates, cpu);
+        into.add(rates, costs);
     }
     Ok(())
 }
 
 /// Moves `bytes` in all over `streams` and returns the time from the first request until the last byte has arrived at
 /// the side that receives it. Each stream's count is checked.
-fn run(route: &Route, direction: Direction, streams: usize, bytes: u64) -> io::Result<Duration> {
+///
+/// # Errors
+/// `TimedOut` when a stream has not ended after `limit`, however many bytes it still moves.
+fn run(route: &Route, direction: Direction, streams: usize, bytes: u64, limit: Duration) -> io::Result<Duration> {
     let share = bytes / streams as u64;
     let mut open = Vec::new();
     for _ in 0..streams {
         open.push(route.open()?);
     }
     let barrier = Arc::new(Barrier::new(streams + 1));
-    let threads: Vec<_> = open
-        .into_iter()
-        .map(|mut stream| {
-            let barrier = Arc::clone(&barrier);
-            thread::spawn(move || {
-                barrier.wait();
-                let moved = transfer(&mut *stream, direction, share)?;
+    let (told, ends) = mpsc::channel();
+    for mut stream in open {
+        let (barrier, told) = (Arc::clone(&barrier), told.clone());
+        thread::spawn(move || {
+            barrier.wait();
+            let ended = transfer(&mut *stream, direction, share).and_then(|moved| {
                 let end = Instant::now();
-                if moved == share {
-                    Ok(end)
-                } else {
-                    Err(io::Error::other(format!("{moved} bytes of {share} arrived")))
-                }
-            })
-        })
-        .collect();
+                let short = || io::Error::other(format!("{moved} bytes of {share} arrived"));
+                if moved == share { Ok(end) } else { Err(short()) }
+            });
+            // nobody listens any more once another stream has failed
+            let _ = told.send(ended);
+        });
+    }
     barrier.wait();
     let begin = Instant::now();
     let mut last = begin;
-    for thread in threads {
-        let end = thread.join().map_err(|_| io::Error::other("a stream's thread panicked"))??;
-        last = last.max(end);
+    for _ in 0..streams {
+        let left = limit.saturating_sub(begin.elapsed());
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("a stream has not ended after {limit:?}"));
+        last = last.max(ends.recv_timeout(left).map_err(late)??);
     }
     Ok(last - begin)
 }
