@@ -12,16 +12,18 @@ pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// Credit of a whole connection, in bytes: the largest of HTTP/2.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Largest frame that is accepted, in bytes.
-pub const FRAME_MAX: u32 = 262_144;
+pub const FRAME_MAX: u32 = 1 << 20;
 /// Payload of a full DATA frame of most tunnels, in bytes: with its 9-byte head it fills four TLS records.
 pub const FRAME_PAYLOAD: usize = 65_536 - 9;
 /// Payload of a full DATA frame of a tunnel that moves fast, in bytes: sixteen TLS records, the last not quite full.
-pub const BULK_PAYLOAD: usize = 4 * FRAME_PAYLOAD;
-/// Bytes of one tunnel that may wait to be sent: whole frames of either size, since the room that one leaves is read into
+pub const FAST_PAYLOAD: usize = 4 * FRAME_PAYLOAD;
+/// Payload of a full DATA frame of a tunnel that moves very fast, in bytes: 64 TLS records, the last not quite full.
+pub const BULK_PAYLOAD: usize = 16 * FRAME_PAYLOAD;
+/// Bytes of one tunnel that may wait to be sent: whole frames of every size, since the room that one leaves is read into
 /// at once, however little it is.
 pub const SEND_BUFFER: usize = BULK_PAYLOAD;
 /// Bytes that TLS may hold for the socket: with rustls' default of 64 KiB a full socket breaks frames into odd records.
-pub const TLS_BUFFER: usize = FRAME_MAX as usize;
+pub const TLS_BUFFER: usize = 256 * 1024;
 /// Streams that a gateway allows on one connection; a client opens another connection beyond.
 pub const STREAMS_MAX: u32 = 4096;
 /// Largest header list that is accepted, in bytes.

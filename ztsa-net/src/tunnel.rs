@@ -9,13 +9,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use ztsa_proto::capsule::{self, Capsule, CapsuleError, Decoder, Notice};
 
-use crate::http2::{BULK_PAYLOAD, FRAME_PAYLOAD};
+use crate::http2::{BULK_PAYLOAD, FAST_PAYLOAD, FRAME_PAYLOAD};
 
 /// Room that must stand before the bytes given to [`TunnelSend::data`], for the capsule's header.
 pub const HEADROOM: usize = capsule::DATA_HEADER;
 /// Most bytes of a capsule that fills one frame of most tunnels.
 pub const PAYLOAD_MAX: usize = FRAME_PAYLOAD - HEADROOM;
 /// Most bytes of a capsule that fills one frame of a tunnel that moves fast.
+pub const FAST_MAX: usize = FAST_PAYLOAD - HEADROOM;
+/// Most bytes of a capsule that fills one frame of a tunnel that moves very fast.
 pub const BULK_MAX: usize = BULK_PAYLOAD - HEADROOM;
 
 /// Why a tunnel broke. A FIN or an ending with its reason is not an error.

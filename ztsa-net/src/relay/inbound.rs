@@ -16,7 +16,7 @@ use super::{Access, End, Shared};
 use crate::tunnel::{TunnelError, TunnelRecv};
 
 /// Most bytes gathered for one write.
-const BATCH_BYTES: usize = 256 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 /// Most pieces gathered for one write.
 const BATCH_PIECES: usize = 32;
 

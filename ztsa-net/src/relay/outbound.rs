@@ -14,12 +14,14 @@ use tokio_util::io::poll_read_buf;
 use ztsa_proto::capsule::Notice;
 
 use super::{Access, End, Shared};
-use crate::tunnel::{BULK_MAX, HEADROOM, PAYLOAD_MAX, TunnelSend};
+use crate::tunnel::{BULK_MAX, FAST_MAX, HEADROOM, PAYLOAD_MAX, TunnelSend};
 
 /// First size of a read, in bytes; it doubles while reads fill it and halves when they do not.
 const READ_MIN: usize = 4 * 1024;
-/// Bytes in a second from which a tunnel moves fast: a piece of [`BULK_MAX`] then holds others up for 8 ms at most.
+/// Bytes in a second from which a tunnel moves fast: a piece of [`FAST_MAX`] then holds others up for 8 ms at most.
 const FAST: u128 = 32 * 1024 * 1024;
+/// Bytes in a second from which a tunnel moves very fast: a piece of [`BULK_MAX`] does the same.
+const VERY_FAST: u128 = 4 * FAST;
 
 /// Moves bytes into the tunnel until the local side's FIN has been sent.
 ///
@@ -87,13 +89,18 @@ struct Pace {
 /// Beyond [`PAYLOAD_MAX`] it grows only for a tunnel that moves fast: fewer and larger turns cost less, but on a slow
 /// network a large piece would hold up the tunnels beside it.
 fn next_size(size: usize, length: usize, filled: bool, took: Duration) -> usize {
-    let fast = took.as_nanos() * FAST <= length as u128 * 1_000_000_000;
-    match (filled, fast) {
-        (true, true) if size >= PAYLOAD_MAX => BULK_MAX,
-        (true, _) => (size * 2).min(PAYLOAD_MAX),
-        (false, _) if length < size / 4 => (size / 2).max(READ_MIN),
-        (false, true) => size,
-        (false, false) => size.min(PAYLOAD_MAX),
+    let moves = |rate: u128| took.as_nanos() * rate <= length as u128 * 1_000_000_000;
+    let most = match () {
+        () if moves(VERY_FAST) => BULK_MAX,
+        () if moves(FAST) => FAST_MAX,
+        () => PAYLOAD_MAX,
+    };
+    match filled {
+        true if size >= FAST_MAX => most,
+        true if size >= PAYLOAD_MAX => most.min(FAST_MAX),
+        true => (size * 2).min(PAYLOAD_MAX),
+        false if length < size / 4 => (size / 2).max(READ_MIN),
+        false => size.min(most),
     }
 }
 
@@ -139,18 +146,21 @@ mod tests {
 
     #[test]
     fn reads_grow_with_what_they_bring_and_beyond_a_frame_only_for_a_fast_tunnel() {
-        let (quick, slow) = (Duration::from_micros(200), Duration::from_millis(20));
+        let [very_quick, quick, slow] = [1, 5, 20].map(Duration::from_millis);
         for (size, length, filled, took, next) in [
             (READ_MIN, READ_MIN, true, slow, 2 * READ_MIN),
-            (48 * 1024, 48 * 1024, true, quick, PAYLOAD_MAX),
-            (PAYLOAD_MAX, PAYLOAD_MAX, true, quick, BULK_MAX),
+            (48 * 1024, 48 * 1024, true, Duration::ZERO, PAYLOAD_MAX),
+            (PAYLOAD_MAX, PAYLOAD_MAX, true, very_quick, FAST_MAX),
             (PAYLOAD_MAX, PAYLOAD_MAX, true, slow, PAYLOAD_MAX),
+            (FAST_MAX, FAST_MAX, true, very_quick, BULK_MAX),
+            (FAST_MAX, FAST_MAX, true, quick, FAST_MAX),
+            (FAST_MAX, FAST_MAX, true, slow, PAYLOAD_MAX),
             (BULK_MAX, BULK_MAX, true, quick, BULK_MAX),
-            (BULK_MAX, BULK_MAX, true, slow, PAYLOAD_MAX),
-            (BULK_MAX, BULK_MAX / 2, false, quick, BULK_MAX),
+            (BULK_MAX, BULK_MAX, true, slow, FAST_MAX),
+            (BULK_MAX, BULK_MAX / 2, false, very_quick, BULK_MAX),
             (BULK_MAX, BULK_MAX / 2, false, slow, PAYLOAD_MAX),
             (BULK_MAX, 64, false, slow, BULK_MAX / 2),
-            (READ_MIN, 64, false, quick, READ_MIN),
+            (READ_MIN, 64, false, very_quick, READ_MIN),
         ] {
             assert_eq!(next_size(size, length, filled, took), next, "{size} {length} {filled} {took:?}");
         }
