@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ztsa_net::accept::Listener;
 use ztsa_net::clock::Clock;
+use ztsa_net::lane::Lanes;
 use ztsa_net::task::Scope;
 
 use crate::admin::{Admin, AdminError};
@@ -59,6 +60,9 @@ pub enum GatewayError {
     /// An address cannot be listened on.
     #[error("cannot listen on {0}")]
     Listen(std::io::Error),
+    /// The threads that carry connections cannot be started.
+    #[error("cannot start the threads that carry connections: {0}. Raise the limits of processes and open files")]
+    Lanes(std::io::Error),
 }
 
 /// A running gateway. Dropping it ends everything at once.
@@ -72,6 +76,8 @@ pub struct Gateway {
     admin: Admin,
     strangers: Strangers,
     reload: Reload,
+    // what has begun on them may finish after the last connection was taken
+    _lanes: Arc<Lanes>,
 }
 
 impl Gateway {
@@ -120,14 +126,15 @@ impl Gateway {
         let admin = Admin::spawn(&config.admin.socket, engine.clone(), reload.clone())?;
         let evaluation = engine.clone();
         scope.spawn(async move { evaluation.run().await });
+        let lanes = Arc::new(Lanes::start().map_err(GatewayError::Lanes)?);
         let addresses = listener.local_addrs().to_vec();
         let server = Server::new(engine.clone(), authn, &signals, clock);
         if let Some(scrapes) = scrapes {
             let counted = (engine.clone(), strangers.clone());
             scope.spawn(metrics::run(scrapes, move || metrics::scrape(&counted.0, &counted.1), scope.spawner()));
         }
-        scope.spawn(listen::run(listener, certificate, server, strangers.clone(), scope.spawner()));
-        Ok(Self { scope, addresses, engine, store, audit, admin, strangers, reload })
+        scope.spawn(listen::run(listener, Arc::clone(&lanes), certificate, server, strangers.clone(), scope.spawner()));
+        Ok(Self { scope, addresses, engine, store, audit, admin, strangers, reload, _lanes: lanes })
     }
 
     /// Returns the addresses listened on, in the order of the configuration.

@@ -1,12 +1,14 @@
 //! The public door: TCP, TLS, and what a stranger may cost before the handshake is done.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use ztsa_net::accept::{Listener, share};
 use ztsa_net::http2::TLS_BUFFER;
+use ztsa_net::lane::Lanes;
 use ztsa_net::task::Spawner;
 use ztsa_net::wide::Wide;
 
@@ -21,7 +23,14 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 ///
 /// # Cancel safety
 /// Dropping the future stops accepting; connections that run belong to the scope.
-pub async fn run(listener: Listener, certificate: Certificate, server: Server, strangers: Strangers, spawner: Spawner) {
+pub async fn run(
+    listener: Listener,
+    lanes: Arc<Lanes>,
+    certificate: Certificate,
+    server: Server,
+    strangers: Strangers,
+    spawner: Spawner,
+) {
     let mut ending = std::pin::pin!(spawner.ending());
     loop {
         let (stream, from) = tokio::select! {
@@ -34,7 +43,7 @@ pub async fn run(listener: Listener, certificate: Certificate, server: Server, s
             continue;
         };
         let (acceptor, server, scope) = (TlsAcceptor::from(certificate.current()), server.clone(), spawner.clone());
-        spawner.spawn(async move {
+        let serve = async move |stream: TcpStream| {
             let over = stranger.clone();
             let served = async move {
                 if let Some((stream, peer)) = Box::pin(handshake(acceptor, stream, from, stranger)).await {
@@ -46,7 +55,10 @@ pub async fn run(listener: Listener, certificate: Certificate, server: Server, s
                 () = served => {}
                 () = over.cut() => tracing::debug!(%from, "cut: nobody was recognised on it"),
             }
-        });
+        };
+        if let Err(error) = lanes.carry(stream, &spawner, serve) {
+            tracing::warn!(%from, %error, "a connection was given up");
+        }
     }
 }
 

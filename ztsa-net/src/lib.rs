@@ -1,12 +1,14 @@
 //! What both ends of ztsa do with sockets.
 //!
 //! Modules, each naming only those above it: [`memory`] (what the allocator keeps), [`task`] (who owns what runs),
-//! [`clock`], [`tls`], [`accept`], [`wide`] (large reads under TLS), [`http2`] (settings and keep-alive), [`tunnel`]
+//! [`lane`] (threads that carry connections), [`clock`], [`tls`], [`accept`], [`wide`] (large reads under TLS), [`http2`] (settings and keep-alive), [`tunnel`]
 //! (capsules on an HTTP/2 stream), [`relay`] (local socket to tunnel and back), [`splice`] (the same without capsules).
 
 pub mod memory;
 
 pub mod task;
+
+pub mod lane;
 
 pub mod clock;
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
@@ -106,14 +107,30 @@ impl Spawner {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        tokio::spawn(self.own(future));
+    }
+
+    /// Starts a task in the scope on a runtime that is not the caller's.
+    pub(crate) fn spawn_on<F>(&self, runtime: &Handle, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        runtime.spawn(self.own(future));
+    }
+
+    /// Makes a future the scope's: it is dropped when the scope is.
+    fn own<F>(&self, future: F) -> impl Future<Output = ()> + Send + 'static
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let abort = self.abort.clone();
-        tokio::spawn(self.tracker.track_future(async move {
+        self.tracker.track_future(async move {
             tokio::select! {
                 biased;
                 () = abort.cancelled_owned() => {}
                 () = future => {}
             }
-        }));
+        })
     }
 
     /// Returns a future that completes when the scope begins to end.

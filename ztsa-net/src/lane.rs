@@ -1,0 +1,150 @@
+//! Threads that each carry whole connections.
+//!
+//! A connection's tunnels hand their bytes to the one task that seals and writes them. On one thread that costs a push
+//! onto a queue; between threads it wakes a thread for nearly every frame, a fifth of the time that a bulk transfer costs a
+//! gateway (docs/reference/performance.md). So each connection, with all that is started for it, stays on one thread, and the
+//! connections are spread over as many as there are processors.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::task::Spawner;
+
+/// A thread for each processor. Dropping it ends the threads and all that runs on them.
+#[derive(Debug)]
+pub struct Lanes {
+    lanes: Vec<Lane>,
+    _end: DropGuard,
+}
+
+#[derive(Debug)]
+struct Lane {
+    runtime: Handle,
+    held: Arc<AtomicUsize>,
+}
+
+/// A connection's place on its lane, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Lanes {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The operating system's error when it gives no thread, or no file for its events.
+    pub fn start() -> io::Result<Self> {
+        let end = CancellationToken::new();
+        let guard = end.clone().drop_guard();
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        let lane = |number: usize| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let (handle, end) = (runtime.handle().clone(), end.clone());
+            let named = thread::Builder::new().name(format!("lane-{number}"));
+            named.spawn(move || runtime.block_on(end.cancelled()))?;
+            Ok(Lane { runtime: handle, held: Arc::default() })
+        };
+        let lanes = (0..count).map(lane).collect::<io::Result<_>>()?;
+        Ok(Self { lanes, _end: guard })
+    }
+
+    /// Starts `serve` with `stream` on the lane that carries the fewest connections. What `serve` starts in turn, by any
+    /// [`Spawner`], runs there too. It belongs to the scope of `spawner`.
+    ///
+    /// # Errors
+    /// The operating system's error when the stream cannot be taken along.
+    pub fn carry<F>(
+        &self,
+        stream: TcpStream,
+        spawner: &Spawner,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) -> io::Result<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(lane) = self.lanes.iter().min_by_key(|lane| lane.held.load(Ordering::Relaxed)) else {
+            return Err(io::Error::other("there is no lane"));
+        };
+        let stream = stream.into_std()?;
+        lane.held.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&lane.held));
+        spawner.spawn_on(&lane.runtime, async move {
+            let _place = place;
+            // its events come to this thread from now on
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(stream).await,
+                Err(error) => tracing::warn!(%error, "a connection was given up"),
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Scope;
+    use std::collections::HashMap;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    #[tokio::test]
+    async fn connections_are_spread_and_what_one_starts_stays_on_its_thread() {
+        let (lanes, scope) = (Lanes::start().unwrap(), Scope::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let (mut clients, mut threads) = (Vec::new(), HashMap::new());
+        for _ in 0..2 * lanes.lanes.len() {
+            let (client, accepted) =
+                tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+            let (tell, spawner) = (tell.clone(), scope.spawner());
+            let serve = async move |mut stream: TcpStream| {
+                let here = thread::current().id();
+                let inner = tell.clone();
+                spawner.spawn(async move { inner.send((here, thread::current().id())).unwrap() });
+                let byte = stream.read_u8().await.unwrap();
+                stream.write_u8(byte + 1).await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            lanes.carry(accepted.unwrap().0, &scope.spawner(), serve).unwrap();
+            let mut client = client.unwrap();
+            client.write_u8(6).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), 7);
+            clients.push(client);
+            let (outer, inner) = told.recv().await.unwrap();
+            assert_eq!(outer, inner);
+            assert_ne!(outer, thread::current().id());
+            *threads.entry(outer).or_insert(0) += 1;
+        }
+        assert_eq!(threads.len(), lanes.lanes.len());
+        assert!(threads.values().all(|count| *count == 2));
+        drop(scope);
+        for client in &mut clients {
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_lanes_ends_what_runs_on_them() {
+        let (lanes, scope) = (Lanes::start().unwrap(), Scope::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let serve = async move |_stream: TcpStream| std::future::pending().await;
+        lanes.carry(accepted.unwrap().0, &scope.spawner(), serve).unwrap();
+        drop(lanes);
+        assert_eq!(client.unwrap().read(&mut [0]).await.unwrap(), 0);
+        scope.idle().await;
+    }
+}
