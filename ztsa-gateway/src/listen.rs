@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use ztsa_net::accept::{Listener, share};
-use ztsa_net::http2::TLS_BUFFER;
 use ztsa_net::lane::Lanes;
+use ztsa_net::secure::{self, Secure};
 use ztsa_net::task::Spawner;
-use ztsa_net::wide::Wide;
 
 use crate::certificate::Certificate;
 use crate::serve::{Peer, Server};
@@ -42,11 +41,11 @@ pub async fn run(
             tracing::debug!(%from, "too many handshakes of this address at once");
             continue;
         };
-        let (acceptor, server, scope) = (TlsAcceptor::from(certificate.current()), server.clone(), spawner.clone());
+        let (config, server, scope) = (certificate.current(), server.clone(), spawner.clone());
         let serve = async move |stream: TcpStream| {
             let over = stranger.clone();
             let served = async move {
-                if let Some((stream, peer)) = Box::pin(handshake(acceptor, stream, from, stranger)).await {
+                if let Some((stream, peer)) = Box::pin(handshake(config, stream, from, stranger)).await {
                     drop(place);
                     Box::pin(server.serve(stream, peer, scope)).await;
                 }
@@ -63,16 +62,15 @@ pub async fn run(
 }
 
 async fn handshake(
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
     stream: TcpStream,
     from: SocketAddr,
     stranger: Stranger,
-) -> Option<(tokio_rustls::server::TlsStream<Wide<TcpStream>>, Peer)> {
+) -> Option<(Secure<TcpStream>, Peer)> {
     share(&stream);
-    match tokio::time::timeout(HANDSHAKE, acceptor.accept(Wide::new(stream))).await {
-        Ok(Ok(mut stream)) => {
-            stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    match tokio::time::timeout(HANDSHAKE, secure::accept(config, stream)).await {
+        Ok(Ok(stream)) => {
+            let http2 = stream.alpn() == Some(b"h2");
             Some((stream, Peer { address: from.ip().to_canonical(), http2, stranger }))
         }
         Ok(Err(error)) => {

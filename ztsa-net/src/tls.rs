@@ -88,6 +88,8 @@ pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>,
         .with_root_certificates(roots.store.clone())
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // for the record layer of `secure`
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 
@@ -109,6 +111,8 @@ pub fn server_config(certificates: &[u8], key: &[u8], alpn: &[&[u8]]) -> Result<
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // for the record layer of `secure`
+    config.enable_secret_extraction = true;
     config.ignore_client_order = true;
     Ok(Arc::new(config))
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -20,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 use ztsa_net::accept::{prepare, share};
 use ztsa_net::http2;
+use ztsa_net::secure::{self, HandshakeError, Secure};
 use ztsa_net::task::Spawner;
 use ztsa_net::wide::Wide;
 
@@ -70,8 +72,7 @@ async fn establish(
     spawner: &Spawner,
 ) -> Result<Connection, OpenError> {
     let unreachable = |cause: String| OpenError::Unreachable { gateway: name.to_owned(), cause };
-    let not_a_tunnel = |seen: &str| OpenError::NotATunnel { gateway: name.to_owned(), seen: seen.to_owned() };
-    let stream = match secure(config, tls).await {
+    let line = match secure(config, tls).await {
         // a gateway under a burst of handshakes turns some away
         Err(error) if is_turned_away(&error) => {
             tokio::time::sleep(AGAIN).await;
@@ -79,11 +80,25 @@ async fn establish(
         }
         first => first,
     };
-    let mut stream = stream.map_err(|error| unreachable(error.to_string()))?;
-    stream.get_mut().1.set_buffer_limit(Some(http2::TLS_BUFFER));
-    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(not_a_tunnel("it does not speak HTTP/2"));
+    match line.map_err(|error| unreachable(error.to_string()))? {
+        Line::Secure(stream) if stream.alpn() == Some(b"h2") => converse(stream, name, spawner).await,
+        Line::Older(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            converse(stream, name, spawner).await
+        }
+        _ => Err(not_a_tunnel(name, "it does not speak HTTP/2")),
     }
+}
+
+fn not_a_tunnel(gateway: &str, seen: &str) -> OpenError {
+    OpenError::NotATunnel { gateway: gateway.to_owned(), seen: seen.to_owned() }
+}
+
+/// Begins HTTP/2 and starts the task that drives it.
+async fn converse<S>(stream: S, name: &str, spawner: &Spawner) -> Result<Connection, OpenError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let unreachable = |cause: String| OpenError::Unreachable { gateway: name.to_owned(), cause };
     let (sender, mut connection) =
         http2::client().handshake(stream).await.map_err(|error| unreachable(format!("HTTP/2: {error}")))?;
     // RFC 8441: no extended CONNECT before the gateway's settings have said that it is taken
@@ -96,7 +111,7 @@ async fn establish(
             Poll::Ready(Err(error)) => Poll::Ready(Err(unreachable(format!("HTTP/2: {error}")))),
             Poll::Pending if sender.is_extended_connect_protocol_enabled() => Poll::Ready(Ok(())),
             Poll::Pending if sender.current_max_send_streams() < 1 => {
-                Poll::Ready(Err(not_a_tunnel("it allows no streams")))
+                Poll::Ready(Err(not_a_tunnel(name, "it allows no streams")))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -121,8 +136,33 @@ async fn establish(
     Ok(Connection { sender, held: Arc::default(), closed })
 }
 
+/// What carries HTTP/2 to the gateway.
+enum Line {
+    /// TLS 1.3.
+    Secure(Box<Secure<TcpStream>>),
+    /// TLS 1.2, which only something between here and the gateway can have chosen: the gateway speaks none.
+    Older(Box<TlsStream<Wide<TcpStream>>>),
+}
+
 /// Opens TCP and TLS to the gateway.
-async fn secure(config: &Config, tls: &Arc<ClientConfig>) -> io::Result<TlsStream<Wide<TcpStream>>> {
+async fn secure(config: &Config, tls: &Arc<ClientConfig>) -> io::Result<Line> {
+    let host = config.gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server = ServerName::try_from(host).map_err(io::Error::other)?;
+    let wrong = |error: io::Error| io::Error::new(error.kind(), format!("TLS: {error}"));
+    match secure::connect(Arc::clone(tls), server.clone(), reach(config).await?).await {
+        Ok(stream) => Ok(Line::Secure(Box::new(stream))),
+        Err(HandshakeError::Io(error)) => Err(wrong(error)),
+        Err(HandshakeError::Older) => {
+            let connecting = TlsConnector::from(Arc::clone(tls)).connect(server, Wide::new(reach(config).await?));
+            let mut stream = connecting.await.map_err(wrong)?;
+            stream.get_mut().1.set_buffer_limit(Some(http2::TLS_BUFFER));
+            Ok(Line::Older(Box::new(stream)))
+        }
+    }
+}
+
+/// Opens TCP to the gateway, by the proxy where there is one.
+async fn reach(config: &Config) -> io::Result<TcpStream> {
     let gateway = &config.gateway;
     let tcp = match upstream::choose(&config.proxy, gateway) {
         None => connect(gateway).await?,
@@ -130,10 +170,7 @@ async fn secure(config: &Config, tls: &Arc<ClientConfig>) -> io::Result<TlsStrea
     };
     prepare(&tcp);
     share(&tcp);
-    let host = gateway.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let server = ServerName::try_from(host).map_err(io::Error::other)?;
-    let connected = TlsConnector::from(Arc::clone(tls)).connect(server, Wide::new(tcp)).await;
-    connected.map_err(|error| io::Error::new(error.kind(), format!("TLS: {error}")))
+    Ok(tcp)
 }
 
 fn is_turned_away(error: &io::Error) -> bool {
