@@ -3,7 +3,7 @@
 //! Beside it stands `FILE.head`: the last line's number and hash, so that a chain goes on in a new file too, and lines taken
 //! from the end of the old one are missed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use super::own::Own;
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// The longest line that is looked for at the end of a file.
 pub(super) const LONGEST: u64 = 4 * 1024 * 1024;
+/// How long another gateway that ends may still hold the log.
+const HELD: Duration = Duration::from_secs(3);
 /// The length of what `FILE.head` holds: always the same, so that a full disk takes it too.
 const HEAD: usize = 192;
 
@@ -61,13 +63,14 @@ impl Log {
         if !file.metadata()?.is_file() {
             return Ok(Opened { log: opened(file, None, 0, None), head: Head::new(), wrong });
         }
+        // before anything is looked at or cut off
+        let note = open_note(path)?;
         let (size, fragment, last) = tail(&mut file)?;
         if !fragment.is_empty() {
             file.set_len(size)?;
             wrong.push(Own::Cut(fragment));
         }
         let began = first(&mut file)?;
-        let note = open_note(path)?;
         let noted = read_head(&note);
         let head = stand(last.as_deref(), noted, &mut wrong);
         let log = opened(file, Some(note), size, began);
@@ -236,6 +239,17 @@ fn append_to(path: &Path) -> std::io::Result<File> {
     open(true).or_else(|_| open(false))
 }
 
+/// Opens the note and takes it: two chains in one file would be none.
 fn open_note(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(note_of(path))
+    let note =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(note_of(path))?;
+    let asked = Instant::now();
+    while let Err(TryLockError::WouldBlock) = note.try_lock() {
+        // one that is about to end writes its last lines
+        if asked.elapsed() > HELD {
+            return Err(std::io::Error::other("another gateway writes to it"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(note)
 }

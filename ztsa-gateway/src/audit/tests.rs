@@ -341,3 +341,16 @@ async fn what_decisions_share_is_written_once_a_file_and_before_them() {
     assert_eq!(classes(&path), [5003, 5002, 3003], "the new file can be read by itself");
     assert!(check(&[old, path]).is_whole());
 }
+
+#[tokio::test]
+async fn two_gateways_never_write_to_one_log() {
+    let folder = Folder::new();
+    let audit = open(&folder.file());
+    audit.record(record(Activity::SignIn, Outcome::Success));
+    let config = config::Audit::at(folder.file());
+    let error = Audit::with_key(&config, SoftwareKey::generate().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("another gateway writes to it"), "{error}");
+    drop(audit);
+    drop(open(&folder.file()));
+    assert!(check(&[folder.file()]).is_whole());
+}
