@@ -156,13 +156,14 @@ impl Opener {
         let Some((header, body)) = record.split_first_chunk_mut::<HEADER>() else { return Err(RecordError::Forged) };
         let nonce = self.0.nonce()?;
         let inner = self.0.cipher.open_in_place(nonce, Aad::from(*header), body).map_err(|_| RecordError::Forged)?;
-        // section 5.4: zeros behind the type are padding, and there is a type in every record
+        // section 5.4: padding counts, too
+        if inner.len() > PLAINTEXT_MAX + 1 {
+            return Err(RecordError::Overflow);
+        }
+        // zeros behind the type are padding, and there is a type in every record
         let Some(last) = inner.iter().rposition(|byte| *byte != 0) else {
             return Err(RecordError::Unexpected("record without a type"));
         };
-        if last > PLAINTEXT_MAX {
-            return Err(RecordError::Overflow);
-        }
         let kind = inner.get(last).copied().unwrap_or_default();
         Ok((kind, HEADER..HEADER + last))
     }

@@ -51,9 +51,12 @@ fn padding_is_taken_off_and_a_record_of_nothing_else_is_refused() {
     assert_eq!(open(b"\x00\x15"), Ok((ALERT, vec![0])));
     assert_eq!(open(b"\x16"), Ok((HANDSHAKE, Vec::new())));
     assert_eq!(open(&[0; 40]), Err(RecordError::Unexpected("record without a type")));
-    let mut full = vec![1; PLAINTEXT_MAX];
+    // with its padding, a record is as long as the longest without
+    let mut full = vec![1; PLAINTEXT_MAX - 1];
     full.push(DATA);
-    assert_eq!(open(&full).map(|(_, content)| content.len()), Ok(PLAINTEXT_MAX));
+    assert_eq!(open(&full).map(|(_, content)| content.len()), Ok(PLAINTEXT_MAX - 1));
+    full.push(0);
+    assert_eq!(open(&full), Err(RecordError::Overflow));
     full.push(DATA);
     assert_eq!(open(&full), Err(RecordError::Overflow));
 }
