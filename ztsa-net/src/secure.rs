@@ -65,20 +65,20 @@ enum Received {
 }
 
 impl<S> Secure<S> {
-    /// Takes over from a handshake: `early` are the bytes of data, and `rest` those of the records that came behind it.
+    /// Takes over from a handshake; `come` are the records that came behind it.
     fn new(
         socket: S,
         keys: &ExtractedSecrets,
         limit: u64,
         secrets: Box<dyn Secrets>,
         alpn: Option<Vec<u8>>,
-        (early, rest): (Vec<u8>, Vec<u8>),
+        come: Vec<u8>,
     ) -> Result<Self, RecordError> {
         Ok(Self {
             socket,
             secrets,
             opener: Opener::new(&keys.rx.1, keys.rx.0)?,
-            input: Input::new(early, rest),
+            input: Input::new(come),
             output: Output::new(&keys.tx.1, keys.tx.0, limit)?,
             messages: Messages::default(),
             empty: 0,

@@ -91,11 +91,44 @@ impl Side {
     }
 }
 
-/// Data that came with the end of the handshake, and the beginning of a record behind it.
+/// Bytes before the content of a record: type, version, length.
+const HEADER: usize = 5;
+
+/// What has come. rustls is given one record at a time, so that it takes none behind the one that ends the handshake: it
+/// would keep back the answer to a KeyUpdate, and what it had gathered of a message in pieces.
 #[derive(Default)]
 struct Come {
-    early: Vec<u8>,
-    rest: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Bytes in front that rustls is given.
+    given: usize,
+    /// Bytes of them that are whole records.
+    whole: usize,
+}
+
+impl Come {
+    /// Gives one record more, or what has come of it, and returns whether that is anything new.
+    fn give(&mut self) -> bool {
+        let waiting = self.bytes.get(self.whole..).unwrap_or_default();
+        let length = match waiting.split_first_chunk::<HEADER>() {
+            Some((&[.., high, low], _)) => HEADER + usize::from(u16::from_be_bytes([high, low])),
+            None => HEADER,
+        };
+        let (before, came) = (self.given, length.min(waiting.len()));
+        self.given = self.whole + came;
+        if came == length {
+            self.whole = self.given;
+        }
+        self.given > before
+    }
+
+    fn given(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(..self.given).unwrap_or_default()
+    }
+
+    fn discard(&mut self, count: usize) {
+        self.bytes.drain(..count.min(self.given));
+        (self.given, self.whole) = (self.given.saturating_sub(count), self.whole.saturating_sub(count));
+    }
 }
 
 /// What is to be done next.
@@ -107,34 +140,38 @@ enum Next {
     Fail(rustls::Error),
 }
 
-/// Drives a handshake to its end.
+/// Drives a handshake to its end, and returns what came behind it.
 async fn shake<S, D>(
     connection: &mut UnbufferedConnectionCommon<D>,
     process: impl for<'c, 'i> Fn(&'c mut UnbufferedConnectionCommon<D>, &'i mut [u8]) -> UnbufferedStatus<'c, 'i, D>,
     socket: &mut S,
-) -> Result<Come, HandshakeError>
+) -> Result<Vec<u8>, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut come, mut go) = (Come::default(), Vec::new());
     loop {
-        let UnbufferedStatus { discard, state } = process(connection, &mut come.rest);
+        let UnbufferedStatus { discard, state } = process(connection, come.given());
         let next = match state {
             Err(error) => Next::Fail(error),
-            Ok(state) => step(state, &mut come.early, &mut go)?,
+            Ok(state) => step(state, &mut go)?,
         };
-        come.rest.drain(..discard);
+        come.discard(discard);
         match next {
             Next::Go => {}
             Next::Write => socket.write_all(&std::mem::take(&mut go)).await?,
-            // a whole record that rustls keeps is part of a longer message: only then the rest is rustls' too
-            Next::Done if !holds_record(&come.rest) => {
+            // rustls has seen to it that the message which ends the handshake is the last of its record
+            Next::Done => {
                 socket.flush().await?;
-                return Ok(come);
+                return Ok(come.bytes);
             }
-            Next::Done | Next::Read => read(socket, &mut come.rest).await?,
+            Next::Read => {
+                while !come.give() {
+                    read(socket, &mut come.bytes).await?;
+                }
+            }
             Next::Fail(error) => {
-                tell(connection, process, &mut come.rest, &mut go);
+                tell(connection, process, come.given(), &mut go);
                 // the peer may be gone; why it failed is what counts
                 let _ = socket.write_all(&go).await;
                 let _ = socket.flush().await;
@@ -144,8 +181,8 @@ where
     }
 }
 
-/// Takes one step of a handshake: encodes into `go` and keeps data that came.
-fn step<D>(state: ConnectionState<'_, '_, D>, early: &mut Vec<u8>, go: &mut Vec<u8>) -> io::Result<Next> {
+/// Takes one step of a handshake: encodes into `go`.
+fn step<D>(state: ConnectionState<'_, '_, D>, go: &mut Vec<u8>) -> io::Result<Next> {
     match state {
         ConnectionState::EncodeTlsData(mut data) => {
             let begin = go.len();
@@ -160,15 +197,9 @@ fn step<D>(state: ConnectionState<'_, '_, D>, early: &mut Vec<u8>, go: &mut Vec<
             data.done();
             Ok(Next::Write)
         }
-        ConnectionState::ReadTraffic(mut traffic) => {
-            while let Some(record) = traffic.next_record() {
-                early.extend_from_slice(record.map_err(wrong)?.payload);
-            }
-            Ok(Next::Go)
-        }
         ConnectionState::BlockedHandshake => Ok(Next::Read),
         ConnectionState::WriteTraffic(_) => Ok(Next::Done),
-        // closed at once, or 0-RTT data, which is never allowed here
+        // closed in the middle; data has no place yet, and 0-RTT data is never allowed here
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
@@ -184,7 +215,7 @@ fn tell<D>(
     loop {
         let begin = go.len();
         let Ok(state @ ConnectionState::EncodeTlsData(_)) = process(connection, come).state else { return };
-        if step(state, &mut Vec::new(), go).is_err() {
+        if step(state, go).is_err() {
             return;
         }
         match go.get(begin..) {
@@ -206,12 +237,6 @@ async fn read<S: AsyncRead + Unpin>(socket: &mut S, come: &mut Vec<u8>) -> io::R
         ));
     }
     Ok(())
-}
-
-/// Tells whether `bytes` begin with a record that has come whole.
-fn holds_record(bytes: &[u8]) -> bool {
-    // a header that makes no sense is the record layer's to refuse
-    matches!(record::length(bytes), Ok(Some(length)) if bytes.len() >= length)
 }
 
 /// What was agreed on.
@@ -236,9 +261,9 @@ impl Agreed {
         socket: S,
         keys: &ExtractedSecrets,
         secrets: Box<dyn Secrets>,
-        come: Come,
+        come: Vec<u8>,
     ) -> Result<Secure<S>, HandshakeError> {
-        let made = Secure::new(socket, keys, self.limit, secrets, self.alpn, (come.early, come.rest));
+        let made = Secure::new(socket, keys, self.limit, secrets, self.alpn, come);
         made.map_err(|error| io::Error::other(error).into())
     }
 }

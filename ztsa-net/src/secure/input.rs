@@ -28,16 +28,9 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Begins with `early` data that was opened already, and `rest`, records that were not.
-    pub(super) fn new(mut early: Vec<u8>, rest: Vec<u8>) -> Self {
-        let content = 0..early.len();
-        let buffer = if early.is_empty() {
-            rest
-        } else {
-            early.extend_from_slice(&rest);
-            early
-        };
-        Self { buffer, from: content.end, content, size: SIZE_MIN }
+    /// Begins with what has come already.
+    pub(super) fn new(buffer: Vec<u8>) -> Self {
+        Self { buffer, content: 0..0, from: 0, size: SIZE_MIN }
     }
 
     /// The content of the last record, as far as it is not handed on.

@@ -8,6 +8,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::tls;
 
+mod odd;
+
 /// The settings of a client and of the server that it trusts.
 fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
@@ -193,7 +195,7 @@ async fn requests_for_new_keys_are_answered_once_while_the_socket_is_full() {
     let mut come = vec![0; 1 << 16];
     let count = back.read(&mut come).await.unwrap();
     come.truncate(count);
-    feed.input = Input::new(Vec::new(), come);
+    feed.input = Input::new(come);
     let mut bytes = [0; 4];
     client.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"data");
