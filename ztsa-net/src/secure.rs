@@ -44,6 +44,9 @@ trait Secrets: Send {
 /// # Security
 /// An end without close_notify is an error ([`io::ErrorKind::UnexpectedEof`]), never an end of file. After any error of the
 /// records nothing more is read or written; the peer is told by an alert where RFC 8446 wants it.
+///
+/// # Limits
+/// One task reads and writes: a read may write, too, and then takes the place of a writer that waits in another task.
 pub struct Secure<S> {
     socket: S,
     secrets: Box<dyn Secrets>,
@@ -114,6 +117,8 @@ impl<S> Secure<S> {
             (ALERT, &[_, CLOSE_NOTIFY]) => self.received = Received::Closed,
             (ALERT, &[_, USER_CANCELED]) => self.count_empty("alerts")?,
             (ALERT, &[_, other]) => return Err(RecordError::Alert(other)),
+            // section 5.4: not even an alert that cannot be read
+            (ALERT, []) => return Err(RecordError::Unexpected("empty alert")),
             (ALERT, _) => return Err(RecordError::Malformed("alert")),
             (HANDSHAKE, content) => {
                 self.messages.add(content)?;
@@ -155,11 +160,15 @@ impl<S> Secure<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Secure<S> {
     /// Remembers a failure, and tells the peer if the socket takes it at once.
     fn fail(&mut self, error: RecordError, context: &mut Context<'_>) -> io::Error {
-        if let Some(alert) = error.alert()
-            && self.output.alert(alert).is_ok()
-        {
-            // a peer that has gone, or does not read, is not told
-            let _ = self.output.poll_drain(&mut self.socket, context);
+        // the content of a record that was refused is no data
+        self.input = Input::new(Vec::new());
+        match error.alert() {
+            Some(alert) if self.output.alert(alert).is_ok() => {
+                // a peer that has gone, or does not read, is not told
+                let _ = self.output.poll_drain(&mut self.socket, context);
+            }
+            // section 6.2: nothing may answer a fatal alert
+            _ => self.output.end(),
         }
         let failed = Self::failed(&error);
         self.received = Received::Failed(error);
@@ -193,8 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secure<S> {
                 }
             }
             if this.output.is_waiting() {
-                // the answer to a KeyUpdate; if the socket is full, it goes with the next write
-                let _ = this.output.poll_drain(&mut this.socket, context)?;
+                // the answer to a KeyUpdate; if the socket is full, it goes with the next write. If the socket takes nothing
+                // any more, that write says so: what has come may still be read
+                let _ = this.output.poll_drain(&mut this.socket, context);
             }
             if ready!(this.input.poll_fill(&mut this.socket, context))? == 0 {
                 let text = "the peer closed the connection without TLS' close_notify";

@@ -34,7 +34,7 @@ pub(super) struct Output {
     buffer: Vec<u8>,
     from: usize,
     to: usize,
-    /// Whether a KeyUpdate is among them: it answers any number of requests.
+    /// Whether the last of them is a KeyUpdate: it answers any number of requests.
     updated: bool,
     closed: bool,
 }
@@ -88,9 +88,10 @@ impl Output {
         Ok(taken)
     }
 
-    /// Seals a KeyUpdate, unless one waits for the socket, and goes on with the next key (RFC 8446 section 4.6.3).
+    /// Seals a KeyUpdate, unless the last record that waits for the socket is one, and goes on with the next key (RFC 8446
+    /// section 4.6.3).
     pub(super) fn update(&mut self, secrets: &mut dyn Secrets) -> Result<(), RecordError> {
-        if self.closed || (self.updated && self.is_waiting() && self.sealer.sealed() < self.limit) {
+        if self.closed || (self.updated && self.is_waiting()) {
             return Ok(());
         }
         self.record(HANDSHAKE, &KEY_UPDATE)?;
@@ -107,6 +108,11 @@ impl Output {
         }
         self.closed = true;
         self.record(ALERT, &[FATAL, description])
+    }
+
+    /// Ends this direction without a word.
+    pub(super) fn end(&mut self) {
+        self.closed = true;
     }
 
     /// Seals close_notify, once.
@@ -150,6 +156,7 @@ impl Output {
         }
         let room = self.buffer.get_mut(self.to..).unwrap_or_default();
         self.to += self.sealer.seal(kind, content, room)?;
+        self.updated = false;
         Ok(())
     }
 

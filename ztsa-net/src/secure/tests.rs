@@ -247,38 +247,6 @@ async fn a_direction_that_is_closed_leaves_the_other_open() {
 }
 
 #[tokio::test]
-async fn what_a_sane_peer_never_sends_is_refused_with_its_alert() {
-    let empty = |times: usize| vec![(DATA, Vec::new()); times];
-    for (records, told, says) in [
-        (vec![(ALERT, vec![2, 40])], None, "alert 40"),
-        (vec![(ALERT, vec![2])], Some(50), "alert cannot be read"),
-        (vec![(HANDSHAKE, vec![1, 0, 0, 0])], Some(10), "handshake message has no place"),
-        (vec![(HANDSHAKE, vec![4, 0]), (DATA, vec![1])], Some(10), "in the middle of a handshake message"),
-        (vec![(HANDSHAKE, vec![24, 0, 0, 1, 7])], Some(47), "KeyUpdate holds a value"),
-        // only servers give tickets, and this comes from a client
-        (vec![(HANDSHAKE, vec![4, 0, 0, 1, 0])], Some(10), "NewSessionTicket has no place"),
-        (vec![(20, vec![1])], Some(10), "record of such a type"),
-        (empty(33), Some(10), "too many empty records"),
-        (vec![(ALERT, vec![1, 90]); 33], Some(10), "too many alerts"),
-    ] {
-        let (mut client, mut server) = ours().await;
-        for (kind, content) in records {
-            client.output.record(kind, &content).unwrap();
-        }
-        client.flush().await.unwrap();
-        let error = server.read(&mut [0; 8]).await.unwrap_err();
-        assert!(error.to_string().contains(says), "{error} is not {says}");
-        assert!(server.write(b"x").await.is_err());
-        drop(server);
-        let seen = client.read(&mut [0; 8]).await.unwrap_err();
-        match told {
-            Some(alert) => assert!(seen.to_string().contains(&format!("alert {alert} ")), "{seen}"),
-            None => assert_eq!(seen.kind(), io::ErrorKind::UnexpectedEof),
-        }
-    }
-}
-
-#[tokio::test]
 async fn empty_records_and_padding_between_data_do_no_harm() {
     let (mut client, mut server) = ours().await;
     for _ in 0..100 {
