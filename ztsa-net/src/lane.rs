@@ -4,6 +4,9 @@
 //! onto a queue; between threads it wakes a thread for nearly every frame, a fifth of the time that a bulk transfer costs a
 //! gateway (docs/reference/performance.md). So each connection, with all that is started for it, stays on one thread, and the
 //! connections are spread over as many as there are processors.
+//!
+//! The tunnels of one connection share one processor, then, even while others idle; and what blocks a thread holds up every
+//! connection on it, as no other thread takes them over.
 
 use std::future::Future;
 use std::io;
@@ -134,6 +137,28 @@ mod tests {
         for client in &mut clients {
             assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection_and_no_lane() {
+        let (lanes, scope) = (Lanes::start().unwrap(), Scope::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for panics in [true, false] {
+            for _ in 0..lanes.lanes.len() {
+                let (client, accepted) =
+                    tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+                let serve = async move |mut stream: TcpStream| {
+                    assert!(!panics, "as this test wants it");
+                    stream.write_u8(7).await.unwrap();
+                    std::future::pending::<()>().await;
+                };
+                lanes.carry(accepted.unwrap().0, &scope.spawner(), serve).unwrap();
+                let mut got = [0; 1];
+                let count = client.unwrap().read(&mut got).await.unwrap();
+                assert_eq!((count, got), if panics { (0, [0]) } else { (1, [7]) });
+            }
+        }
+        assert_eq!(scope.running(), lanes.lanes.len());
     }
 
     #[tokio::test]
