@@ -37,6 +37,7 @@ impl Collector {
         endpoint
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the shape of a handler")]
     fn take(
         State(collector): State<Self>,
         headers: HeaderMap,
