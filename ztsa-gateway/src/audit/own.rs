@@ -23,46 +23,37 @@ pub(super) enum Own {
 }
 
 impl Own {
+    /// Says it in words.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Lost(count) => {
+                format!("{count} events were lost here: the disk did not take them and the queue was full")
+            }
+            Self::Refused(count) => format!("{count} requests were refused while no more events could wait"),
+            Self::Cut(fragment) => format!("a line was cut after {} bytes: its event is lost", fragment.len()),
+            Self::Missing(last, written) => {
+                format!("the log ended with line {last} when the gateway started, but line {written} had been written")
+            }
+            Self::NotSent(count) => format!("{count} events were not sent to the collector; they are in the file"),
+        }
+    }
+
     /// Writes it as the members of one event.
     pub(super) fn members(&self, time: u64) -> Map<String, Value> {
-        let (name, code, message, count) = match self {
-            Self::Lost(count) => (
-                "Lost",
-                "lost",
-                format!("{count} events were lost here: the disk did not take them and the queue was full"),
-                Some(*count),
-            ),
-            Self::Refused(count) => (
-                "Refused",
-                "refused",
-                format!("{count} requests were refused while no more events could wait"),
-                Some(*count),
-            ),
-            Self::Cut(fragment) => {
-                ("Cut", "cut", format!("a line was cut after {} bytes: its event is lost", fragment.len()), Some(1))
-            }
-            Self::Missing(last, written) => (
-                "Missing",
-                "missing",
-                format!("the log ended with line {last} when the gateway started, but line {written} had been written"),
-                Some(written.saturating_sub(*last)),
-            ),
-            Self::NotSent(count) => (
-                "Not Sent",
-                "not-sent",
-                format!("{count} events were not sent to the collector; they are in the file"),
-                Some(*count),
-            ),
+        let (name, code, count) = match self {
+            Self::Lost(count) => ("Lost", "lost", *count),
+            Self::Refused(count) => ("Refused", "refused", *count),
+            Self::Cut(_) => ("Cut", "cut", 1),
+            Self::Missing(last, written) => ("Missing", "missing", written.saturating_sub(*last)),
+            Self::NotSent(count) => ("Not Sent", "not-sent", *count),
         };
         let severity = if matches!(self, Self::NotSent(_) | Self::Refused(_)) { 3 } else { 4 };
         let mut event = event::Head { time, class: 0, activity: 99, name, severity, code }.members();
         let mut put = |key: &str, value: Value| drop(event.insert(key.to_owned(), value));
         put("status_id", json!(2));
         put("status", json!("Failure"));
-        put("message", json!(message));
-        if let Some(count) = count {
-            put("count", json!(count));
-        }
+        put("message", json!(self.message()));
+        put("count", json!(count));
         if let Self::Cut(fragment) = self {
             let kept = fragment.get(..fragment.len().min(FRAGMENT)).unwrap_or_default();
             put("raw_data", json!(String::from_utf8_lossy(kept)));

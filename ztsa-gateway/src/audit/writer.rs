@@ -20,6 +20,8 @@ use crate::config;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often the thread looks at the time when nothing happens.
 const IDLE: Duration = Duration::from_secs(60);
+/// The pause after a new file could not be begun.
+const TURN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Beyond this many sheets of one file, those that come again are written again.
 const SHEETS: usize = 100_000;
@@ -37,7 +39,8 @@ impl Writer {
         let Opened { log, head, wrong } = Log::open(&config.file)?;
         let queue = Arc::new(Queue::new(config.queue, config.when_full));
         for wrong in wrong {
-            tracing::warn!(path = %config.file.display(), ?wrong, "the audit log was not as it was left");
+            let path = config.file.display();
+            tracing::warn!(%path, "the audit log was not as it was left: {}", wrong.message());
             queue.tell(wrong);
         }
         let (tell, written) = watch::channel(head.clone());
@@ -54,6 +57,8 @@ impl Writer {
             sheets: HashSet::new(),
             records: Vec::new(),
             own: Vec::new(),
+            failed: false,
+            turn_at: None,
         };
         let thread = std::thread::Builder::new().name("ztsa-audit".to_owned()).spawn(move || thread.run())?;
         Ok(Writer { queue, written, thread: Mutex::new(Some(thread)) })
@@ -93,6 +98,10 @@ struct Thread {
     /// What was taken from the queue and is not written yet.
     records: Vec<Record>,
     own: Vec<Own>,
+    /// The last write failed.
+    failed: bool,
+    /// A new file could not be begun, and is not tried again before this.
+    turn_at: Option<Instant>,
 }
 
 /// Lines that are sealed.
@@ -130,7 +139,8 @@ impl Thread {
 
     /// How long nothing need be done.
     fn patience(&self) -> Duration {
-        if !self.records.is_empty() || !self.own.is_empty() {
+        // a checkpoint that is due waits like any event
+        if self.failed || !self.records.is_empty() || !self.own.is_empty() {
             return RETRY;
         }
         let mut patience = IDLE;
@@ -139,14 +149,18 @@ impl Thread {
         }
         let age = self.rotate.and_then(|rotate| rotate.age).zip(self.log.began());
         if let Some((age, began)) = age {
-            patience = patience.min(age.saturating_sub(Duration::from_millis(now().saturating_sub(began))));
+            let left = age.saturating_sub(Duration::from_millis(now().saturating_sub(began)));
+            let again = self.turn_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+            patience = patience.min(left.max(again));
         }
         patience.max(Duration::from_millis(1))
     }
 
     /// Writes what was taken; says whether nothing is left.
     fn write(&mut self, closing: bool) -> bool {
-        match self.try_write(closing) {
+        let written = self.try_write(closing);
+        self.failed = written.is_err();
+        match written {
             Ok(()) => {
                 self.records.clear();
                 self.own.clear();
@@ -209,7 +223,7 @@ impl Thread {
         }
         let unsigned = self.unsigned.saturating_add(count);
         let due = unsigned >= self.checkpoints.events || self.signed.elapsed() >= self.checkpoints.every;
-        let turn = self.rotate.is_some_and(|rotate| rotation::is_due(&rotate, &self.log, lines.len(), now));
+        let turn = self.turns(lines.len(), now).is_some();
         let signs = unsigned > 0 && (due || closing || turn) && self.sign(&mut head, now, &mut lines);
         (!lines.is_empty()).then_some(Batch { lines, head, count, signs })
     }
@@ -228,19 +242,26 @@ impl Thread {
         }
     }
 
+    /// Says whether a new file is due once so many bytes are appended, and how it is begun.
+    fn turns(&self, more: usize, now: u64) -> Option<config::Rotate> {
+        let waits = self.turn_at.is_some_and(|at| at > Instant::now());
+        self.rotate.filter(|rotate| !waits && rotation::is_due(rotate, &self.log, more, now))
+    }
+
     /// Goes on in a new file when that is due and the old one ends with a checkpoint.
     fn turn(&mut self) {
-        let Some(rotate) = self.rotate.filter(|rotate| rotation::is_due(rotate, &self.log, 0, now())) else { return };
+        let Some(rotate) = self.turns(0, now()) else { return };
         if self.unsigned > 0 {
             return;
         }
         match rotation::rotate(&rotate, &mut self.log, &self.head, now()) {
             Ok(name) => {
                 self.sheets.clear();
+                self.turn_at = None;
                 tracing::info!(file = %name.display(), "the audit log goes on in a new file");
             }
             Err(cause) => {
-                // looked at again with the next events
+                self.turn_at = Some(Instant::now() + TURN_AGAIN);
                 tracing::warn!(path = %self.log.path.display(), %cause, "the audit log cannot begin a new file");
             }
         }

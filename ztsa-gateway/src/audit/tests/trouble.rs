@@ -138,3 +138,60 @@ async fn brim(path: &Path) {
     written(&audit).await;
     assert_eq!((lines(path).len(), audit.lost()), (300, 0));
 }
+
+/// Counts how often the writers of this process's logs woke up.
+fn wakes() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let writers = tasks
+        .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == "ztsa-audit"));
+    let woke = writers.filter_map(|task| {
+        let status = std::fs::read_to_string(task.join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
+    });
+    woke.sum()
+}
+
+async fn rests() {
+    let before = wakes();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let woke = wakes() - before;
+    assert!(woke < 100, "it tried {woke} times");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_due_on_a_full_disk_is_tried_now_and_then() {
+    let folder = Folder::new();
+    let checkpoint = config::Checkpoints { events: 10_000, every: Duration::from_millis(1200) };
+    let audit = start(&config::Audit { checkpoint, ..config::Audit::at(folder.file()) });
+    audit.record(record(Activity::Connect, Outcome::Success));
+    audit.flush().await;
+    std::fs::rename(folder.file(), folder.file().with_extension("old")).unwrap();
+    symlink("/dev/full", folder.file()).unwrap();
+    let asked = Instant::now();
+    while audit.state().outage.is_none() {
+        assert!(asked.elapsed() < Duration::from_secs(30), "nothing was due");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    rests().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_moved_away_is_tried_now_and_then_and_goes_on() {
+    let folder = Folder::new();
+    // the name that it would get is longer than a name can be
+    let file = folder.file().with_file_name("a".repeat(240));
+    let rotate = Rotate { size: 1 << 30, age: Some(Duration::from_millis(50)), keep: None };
+    let audit = start(&config::Audit { rotate: Some(rotate), ..config::Audit::at(file.clone()) });
+    audit.record(record(Activity::Connect, Outcome::Success));
+    audit.flush().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    rests().await;
+    for _ in 0..20 {
+        audit.record(record(Activity::Connect, Outcome::Success));
+        audit.flush().await;
+    }
+    let signed = lines(&file).iter().filter(|line| line["metadata"]["event_code"] == "checkpoint").count();
+    assert!(signed <= 1, "{signed} checkpoints: not one for each event");
+    drop(audit);
+    assert!(check(&[file]).is_whole());
+}
