@@ -99,7 +99,7 @@ impl Reader<'_> {
         let mut number = 0;
         while let Some(line) = line(&mut file).map_err(failed)? {
             number += 1;
-            self.report.bytes += u64::try_from(line.bytes.len()).unwrap_or(u64::MAX) + u64::from(line.whole);
+            self.report.bytes = self.report.bytes.saturating_add(line.length);
             let at = (path, number);
             if line.whole {
                 self.line(at, &line.bytes);
@@ -119,7 +119,8 @@ impl Reader<'_> {
                 let fault = if broken == Broken::Changed { Fault::Changed } else { Fault::Foreign };
                 self.find(at, stated.as_ref().map(|head| head.sequence), fault);
                 // what follows is judged by what the line says of itself, so that one change is one finding
-                let follows = |head: &Head| self.last.as_ref().is_none_or(|last| head.sequence == last.sequence + 1);
+                let next = |last: &Head| last.sequence.checked_add(1);
+                let follows = |head: &Head| self.last.as_ref().is_none_or(|last| Some(head.sequence) == next(last));
                 if let Some(head) = stated.filter(follows) {
                     self.last = Some(head);
                 }
@@ -172,8 +173,8 @@ impl Reader<'_> {
             Ok(claims) => claims,
             Err(error) => return self.find(at, Some(link.head.sequence), Fault::Signature(error.to_string())),
         };
-        let before =
-            Head { chain: link.head.chain.clone(), sequence: link.head.sequence - 1, hash: link.previous.clone() };
+        let sequence = link.head.sequence.saturating_sub(1);
+        let before = Head { chain: link.head.chain.clone(), sequence, hash: link.previous.clone() };
         if claims.head != before {
             return self.find(at, Some(link.head.sequence), Fault::Signature("it was made for other lines".to_owned()));
         }
@@ -189,7 +190,14 @@ impl Reader<'_> {
             && noted.chain == last.chain
             && noted.sequence > last.sequence
         {
-            self.find((path, 0), None, Fault::Gap { from: last.sequence + 1, to: noted.sequence });
+            self.find((path, 0), None, Fault::Gap { from: last.sequence.saturating_add(1), to: noted.sequence });
+        }
+        if self.report.lines == 0 && self.report.faults == 0 {
+            self.find((path, 0), None, Fault::Empty);
+        }
+        let other = self.report.findings.iter().any(|finding| matches!(finding.fault, Fault::Signature(_)));
+        if self.against.key.is_some() && self.report.lines > 0 && self.report.checkpoints == 0 && !other {
+            self.find((path, 0), None, Fault::Unsigned);
         }
         let Some(wanted) = self.wanted.take().filter(|_| !self.found) else { return };
         let before = self.report.first.is_some_and(|first| wanted.sequence < first);
@@ -208,22 +216,29 @@ impl Reader<'_> {
 
 struct Read {
     bytes: Vec<u8>,
+    /// What it takes in the file, its newline included.
+    length: u64,
     /// It ends with a newline.
     whole: bool,
 }
 
-/// Reads the next line, without its newline.
+/// Reads the next line, without its newline; of one that is longer than any of the log's only the beginning is kept.
 fn line(from: &mut BufReader<File>) -> std::io::Result<Option<Read>> {
     let mut bytes = Vec::new();
     let count = from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
     if count == 0 {
         return Ok(None);
     }
-    let whole = bytes.last() == Some(&b'\n');
+    let mut length = u64::try_from(count).unwrap_or(u64::MAX);
+    let mut whole = bytes.last() == Some(&b'\n');
     if whole {
         bytes.pop();
+    } else if length == LONGEST {
+        let rest = from.skip_until(b'\n')?;
+        length = length.saturating_add(u64::try_from(rest).unwrap_or(u64::MAX));
+        whole = true;
     }
-    Ok(Some(Read { bytes, whole }))
+    Ok(Some(Read { bytes, length, whole }))
 }
 
 #[cfg(test)]

@@ -94,6 +94,13 @@ fn show(report: &Report, against: &Against, seconds: f64) -> Result<(), Failure>
     let checked = if against.key.is_some() { "signed" } else { "unchecked without --key" };
     let to = report.signed_to.map(|to| format!(", the last one vouches up to sequence {to}")).unwrap_or_default();
     line(&format!("signed    {} ({checked}){to}", counted(report.checkpoints, "checkpoint", "checkpoints")))?;
+    // the last checkpoint's own line is vouched for by its signature
+    if let (Some(to), Some(last)) = (report.signed_to, report.last)
+        && last > to + 1
+    {
+        let from = to + 2;
+        line(&format!("unsigned  sequence {from} to {last}: no checkpoint vouches for the end of the log yet"))?;
+    }
     if report.losses > 0 {
         line(&format!("losses    {} by the log's own word", counted(report.losses, "is told", "are told")))?;
     }

@@ -70,6 +70,10 @@ pub enum Fault {
     Signature(String),
     /// The line that the given checkpoint vouches for is not there, or is another one now.
     CheckpointMissing(u64),
+    /// A key was given, and no checkpoint vouches for anything.
+    Unsigned,
+    /// There is not one line.
+    Empty,
     /// The given checkpoint is older than the files.
     CheckpointBefore(u64),
 }
@@ -93,6 +97,8 @@ impl Fault {
             Self::Unlinked => "unlinked",
             Self::OtherChain => "other_chain",
             Self::Signature(_) => "signature",
+            Self::Unsigned => "unsigned",
+            Self::Empty => "empty",
             Self::CheckpointMissing(_) => "checkpoint_missing",
             Self::CheckpointBefore(_) => "checkpoint_before",
         }
@@ -128,6 +134,11 @@ impl fmt::Display for Fault {
                 f.write_str("the line is of another chain: of another log, or of one that was begun anew")
             }
             Self::Signature(cause) => write!(f, "the checkpoint does not count: {cause}"),
+            Self::Unsigned => f.write_str(
+                "no checkpoint of this key vouches for any of the lines. A gateway signs after some events or minutes, \
+                 when it begins a new file, and when it ends: a log without any is a very young one, or not the gateway's",
+            ),
+            Self::Empty => f.write_str("there is not one line of a log: give the file that holds it, and older ones"),
             Self::CheckpointMissing(sequence) => {
                 write!(f, "line {sequence}, which the given checkpoint vouches for, is not there or is another one")
             }

@@ -125,8 +125,86 @@ async fn a_chain_that_somebody_made_themselves_is_not_signed_by_the_gateway() {
     let text = std::fs::read_to_string(&file).unwrap();
     let short: Vec<&str> = text.lines().take(5).collect();
     std::fs::write(&forged, short.join("\n") + "\n").unwrap();
-    assert_eq!(findings(&forged, &against), ["0: checkpoint_missing"]);
+    assert_eq!(findings(&forged, &against), ["0: unsigned", "0: checkpoint_missing"]);
     let wrong = Against { key: Some(other.public_key().clone()), ..against };
     let error = verify(&[file], &wrong).unwrap_err();
     assert!(error.to_string().starts_with("the checkpoint that was given does not count"), "{error}");
+}
+
+/// A line that is right by itself: anybody can make one.
+fn sealed(from: &Head, event: serde_json::Value) -> (String, Head) {
+    let (mut head, mut out) = (from.clone(), Vec::new());
+    let serde_json::Value::Object(event) = event else { panic!("{event}") };
+    head.seal(event, 1, &mut out);
+    (String::from_utf8(out).unwrap(), head)
+}
+
+#[tokio::test]
+async fn a_chain_that_was_made_again_without_its_checkpoints_is_not_whole_for_whoever_has_the_key() {
+    let folder = Folder::new();
+    let key = SoftwareKey::generate().unwrap();
+    let file = written(&folder, &key, 9).await;
+    let events: Vec<_> = lines(&file);
+    let mut head = Head { chain: "another".to_owned(), ..Head::new() };
+    let mut forged = String::new();
+    for event in events.into_iter().filter(|event| event["metadata"]["event_code"] != "checkpoint") {
+        // as somebody would who wants another app in it
+        let text = event.to_string().replace("db-prod", "db-test");
+        let (line, next) = sealed(&head, without(&text));
+        forged += &line;
+        head = next;
+    }
+    std::fs::write(&file, forged).unwrap();
+    assert_eq!(findings(&file, &Against::default()), Vec::<String>::new(), "the chain alone is right");
+    let against = Against { key: Some(key.public_key().clone()), ..Against::default() };
+    assert_eq!(findings(&file, &against), ["0: unsigned"]);
+}
+
+#[test]
+fn nothing_at_all_is_not_whole() {
+    let folder = Folder::new();
+    std::fs::write(folder.file(), "").unwrap();
+    assert_eq!(findings(&folder.file(), &Against::default()), ["0: empty"]);
+}
+
+#[test]
+fn numbers_at_their_ends_are_findings() {
+    let folder = Folder::new();
+    let signed = SoftwareKey::generate().unwrap();
+    let numbered = |number: u64| {
+        let from = Head { sequence: number.wrapping_sub(1), ..Head::new() };
+        let claims = checkpoint::sign(&signed, &from, 1).unwrap();
+        let (line, _) = sealed(&from, serde_json::json!({"metadata": {}, "unmapped": {"checkpoint": claims}}));
+        line
+    };
+    // `seal` counts on from the largest number without going around: written by hand
+    let zero = numbered(1).replace("-1\"", "-0\"").replace("\"sequence\":1", "\"sequence\":0");
+    let body = zero.split(",\"hash\":\"").next().unwrap();
+    let zero = format!("{body},\"hash\":\"{}\"}}}}}}\n", super::super::chain::hash(body.as_bytes()));
+    let last = numbered(u64::MAX);
+    let changed = last.replace("\"logged_time\":1", "\"logged_time\":2");
+    std::fs::write(folder.file(), [zero, last, changed].concat()).unwrap();
+    assert_eq!(findings(&folder.file(), &Against::default()), ["2: other_chain", "3: changed"]);
+}
+
+#[tokio::test]
+async fn a_line_longer_than_any_is_one_finding_and_takes_little_memory() {
+    let folder = Folder::new();
+    let key = SoftwareKey::generate().unwrap();
+    let file = written(&folder, &key, 3).await;
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let long = "x".repeat(usize::try_from(3 * LONGEST).unwrap() + 17);
+    let whole = format!("{first}\n{long}\n{rest}");
+    std::fs::write(&file, &whole).unwrap();
+    assert_eq!(findings(&file, &Against::default()), ["2: foreign"]);
+    let report = verify(std::slice::from_ref(&file), &Against::default()).unwrap();
+    assert_eq!(report.bytes, u64::try_from(whole.len()).unwrap());
+}
+
+/// Takes the chain out of an event.
+fn without(text: &str) -> serde_json::Value {
+    let mut event: serde_json::Value = serde_json::from_str(text).unwrap();
+    event["unmapped"].as_object_mut().unwrap().remove("chain");
+    event
 }
