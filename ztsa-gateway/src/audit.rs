@@ -89,7 +89,10 @@ impl Audit {
         let public_key = Arc::new(key.public_key().clone());
         let opened = Writer::open(config, key);
         let writer = opened.map_err(|cause| AuditError::File { path: config.file.clone(), cause })?;
-        let export = |settings| Export::new(config, settings, &writer.queue, &writer.written);
+        let export = |settings| {
+            export::check_file(&config.file)?;
+            Export::new(config, settings, &writer.queue, &writer.written)
+        };
         let export = config.otlp.as_ref().map(export).transpose()?;
         let when_full = config.when_full;
         Ok(Audit { writer: Arc::new(writer), sheets: Arc::default(), export, when_full, public_key })
@@ -156,7 +159,7 @@ impl Audit {
 /// # Errors
 /// One of them cannot.
 pub fn check(config: &config::Audit) -> Result<(), OtlpError> {
-    config.otlp.as_ref().map_or(Ok(()), export::check)
+    config.otlp.as_ref().map_or(Ok(()), |otlp| export::check_file(&config.file).and_then(|()| export::check(otlp)))
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl Export {
 
     /// Sends lines until the collector has taken or refused them.
     async fn deliver(&self, lines: &[Line], chain: &str) {
-        let Inner { post, counts, settings, .. } = &*self.inner;
+        let Inner { post, counts, .. } = &*self.inner;
         let mut parts: Vec<&[Line]> = vec![lines];
         let mut pause = PAUSES.0;
         while let Some(part) = parts.pop() {
@@ -216,10 +216,10 @@ impl Export {
             };
             counts.failures.fetch_add(1, Ordering::Relaxed);
             if self.outage(Some(cause.clone())) {
-                tracing::warn!(endpoint = %settings.endpoint, cause, "the collector cannot be told; events wait in the log");
+                tracing::warn!(cause, "the collector cannot be told; events wait in the log");
             }
             parts.push(part);
-            tokio::time::sleep(wait.map_or_else(|| jittered(pause), |after| after.min(PAUSES.1))).await;
+            tokio::time::sleep(wait.map_or_else(|| jittered(pause), |after| after.clamp(PAUSES.0, PAUSES.1))).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
@@ -241,6 +241,16 @@ impl Export {
         *now = outage;
         news
     }
+}
+
+/// Checks that the log is something that can be read again: it is the outbox.
+pub(super) fn check_file(path: &Path) -> Result<(), OtlpError> {
+    let about = std::fs::metadata(path);
+    if about.is_ok_and(|about| !about.is_file()) {
+        let cause = "is no file, and what it took cannot be read again to be sent".to_owned();
+        return Err(OtlpError::File { path: path.to_owned(), cause });
+    }
+    Ok(())
 }
 
 /// Checks that the files that the settings name can be used.

@@ -18,6 +18,8 @@ const MOST: usize = 64 * 1024;
 pub(super) struct Post {
     client: Client,
     endpoint: Url,
+    /// The endpoint without its query, which may be a credential.
+    shown: Url,
     headers: HeaderMap,
 }
 
@@ -73,7 +75,9 @@ impl Post {
             .no_proxy()
             .user_agent(concat!("ztsa-gateway/", env!("CARGO_PKG_VERSION")));
         let client = builder.build().map_err(|cause| client(cause.to_string()))?;
-        Ok(Self { client, endpoint: settings.endpoint.clone(), headers })
+        let (endpoint, mut shown) = (settings.endpoint.clone(), settings.endpoint.clone());
+        shown.set_query(None);
+        Ok(Self { client, endpoint, shown, headers })
     }
 
     /// Sends one request.
@@ -101,7 +105,11 @@ impl Post {
     async fn answer(&self, mut response: Response) -> Answer {
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));
+        let page =
+            response.headers().get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
         match status {
+            // a portal or a sign-in page answers everything with 200, and has taken nothing
+            200..=299 if page => self.later(None, "answered with a web page: it is no collector"),
             200..=299 => {
                 let mut body = Vec::new();
                 while let Ok(Some(chunk)) = response.chunk().await {
@@ -114,13 +122,13 @@ impl Post {
                 Answer::Taken { rejected, message }
             }
             413 => Answer::TooLarge,
-            400 | 415 | 422 => Answer::Refused(format!("{} answered with status {status}", self.endpoint)),
+            400 | 415 | 422 => Answer::Refused(format!("{} answered with status {status}", self.shown)),
             status => self.later(after, &format!("answered with status {status}")),
         }
     }
 
     fn later(&self, after: Option<Duration>, what: &str) -> Answer {
-        Answer::Later { after, cause: format!("{} {what}", self.endpoint) }
+        Answer::Later { after, cause: format!("{} {what}", self.shown) }
     }
 }
 

@@ -38,7 +38,7 @@ impl Tail {
     pub(super) fn read(&mut self, most: usize) -> std::io::Result<Vec<Line>> {
         let mut lines = Vec::new();
         while lines.len() < most {
-            if self.open.is_none() && !self.next(None)? {
+            if self.open.is_none() && !self.next()? {
                 break;
             }
             let Some(open) = &mut self.open else { break };
@@ -61,7 +61,7 @@ impl Tail {
     }
 
     /// At the end of a file: goes on in the next one, or says that there is none yet.
-    fn turn(&mut self) -> std::io::Result<bool> {
+    pub(super) fn turn(&mut self) -> std::io::Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let about = open.get_ref().metadata()?;
         let named = std::fs::metadata(&self.path).ok();
@@ -77,13 +77,27 @@ impl Tail {
         if named.is_none() {
             return Ok(false);
         }
-        // it was moved away, and everything in it is read
+        // it was moved away: what follows is in another one
+        let Some(following) = self.following(Some(about.ino()))? else { return Ok(false) };
+        // since that one has a line nothing more comes here, but something may have after the end was reached
+        if let Some(open) = &mut self.open
+            && !open.fill_buf()?.is_empty()
+        {
+            return Ok(true);
+        }
         self.partial.clear();
-        self.next(Some(about.ino()))
+        self.open = Some(following);
+        Ok(true)
     }
 
     /// Opens the file that holds the next line; says whether there is one.
-    fn next(&mut self, done: Option<u64>) -> std::io::Result<bool> {
+    fn next(&mut self) -> std::io::Result<bool> {
+        self.open = self.following(None)?;
+        Ok(self.open.is_some())
+    }
+
+    /// Opens the file that holds the next line, but for the one that was read to its end.
+    fn following(&self, done: Option<u64>) -> std::io::Result<Option<BufReader<File>>> {
         let mut files: Vec<(u64, PathBuf)> = Vec::new();
         for path in rotation::rotated(&self.path).into_iter().chain([self.path.clone()]) {
             if let Some(first) = first(&path)? {
@@ -95,11 +109,10 @@ impl Tail {
         for (_, path) in files.into_iter().skip(at) {
             let file = File::open(&path)?;
             if Some(file.metadata()?.ino()) != done {
-                self.open = Some(BufReader::with_capacity(256 * 1024, file));
-                return Ok(true);
+                return Ok(Some(BufReader::with_capacity(256 * 1024, file)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

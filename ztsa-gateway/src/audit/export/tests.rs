@@ -172,18 +172,20 @@ async fn a_collector_that_is_busy_is_asked_again_when_it_says_and_loses_nothing(
         (429, &[("retry-after", "1")] as &[_], b"" as &[u8]),
         (503, &[("retry-after", "0")], b""),
         (401, &[("retry-after", "0")], b""),
+        (200, &[("content-type", "text/html; charset=utf-8")], b"<html>Please sign in</html>"),
     ]);
-    let audit = start(&config(&folder, &endpoint));
+    let audit = start(&config(&folder, &format!("{endpoint}/v1/logs?key=hush#")));
     audit.start(&scope.spawner());
     let asked = Instant::now();
     write(&audit, 3);
     until("the first refusal", || audit.state().export.unwrap().outage.is_some()).await;
-    assert!(audit.state().export.unwrap().outage.unwrap().contains("answered with status 429"));
+    let outage = audit.state().export.unwrap().outage.unwrap();
+    assert!(outage.contains("answered with status 429") && !outage.contains("hush"), "{outage}");
     sent(&audit).await;
-    assert!(asked.elapsed() >= Duration::from_secs(1), "it waited as long as it was told to");
-    assert_eq!(collector.sequences(), vec![vec![1, 2, 3]; 4]);
+    assert!(asked.elapsed() >= Duration::from_secs(3), "as long as it was told to, and never without a pause");
+    assert_eq!(collector.sequences(), vec![vec![1, 2, 3]; 5], "who answers with a page has taken nothing");
     let state = audit.state().export.unwrap();
-    assert_eq!((state.failures, state.rejected, state.outage), (3, 0, None));
+    assert_eq!((state.failures, state.rejected, state.outage), (4, 0, None));
 }
 
 #[tokio::test]
@@ -245,6 +247,8 @@ async fn events_whose_file_is_gone_before_they_are_sent_are_counted_in_the_log()
     let audit = start(&config);
     write(&audit, 1000);
     audit.flush().await;
+    // a file that the last of them filled is moved away by the next that happens
+    audit.flush().await;
     let kept = lines(&rotation::rotated(&folder.file())[0])[0]["metadata"]["sequence"].as_u64().unwrap();
     audit.start(&scope.spawner());
     sent(&audit).await;
@@ -266,4 +270,37 @@ fn a_file_that_cannot_be_used_is_named() {
     }
     let error = crate::audit::check(&config).unwrap_err().to_string();
     assert!(error.starts_with("[audit.otlp]: /nowhere/headers cannot be read: "), "{error}");
+}
+
+#[test]
+fn what_was_written_just_before_the_file_was_moved_away_is_read_too() {
+    let folder = Folder::new();
+    let (mut head, old) = (Head::new(), folder.file().with_extension("old"));
+    let mut append = |path: &Path, count: usize| {
+        let mut lines = Vec::new();
+        let event = serde_json::json!({"metadata": {}});
+        (0..count).for_each(|_| head.seal(event.as_object().unwrap().clone(), 1, &mut lines));
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, &lines).unwrap();
+    };
+    append(&folder.file(), 2);
+    let mut tail = Tail::new(&folder.file(), 0);
+    assert_eq!(tail.read(10).unwrap().len(), 2);
+    // between the end of the file and the look at its name
+    append(&folder.file(), 1);
+    std::fs::rename(folder.file(), &old).unwrap();
+    append(&folder.file(), 1);
+    assert!(tail.turn().unwrap());
+    let numbers: Vec<u64> = tail.read(10).unwrap().iter().map(|line| line.sequence).collect();
+    assert_eq!(numbers, [3, 4]);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_again_is_not_sent_from() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink("/dev/null", folder.file()).unwrap();
+    let config = config(&folder, "http://127.0.0.1:9");
+    let error = Audit::with_key(&config, ztsa_proto::jws::SoftwareKey::generate().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("is no file, and what it took cannot be read again"), "{error}");
+    assert!(crate::audit::check(&config).is_err());
 }
