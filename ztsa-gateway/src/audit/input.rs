@@ -96,10 +96,17 @@ pub struct Sheet {
 /// Keeps one copy of each sheet for as long as anybody holds it: what a peer sends does not fill the queue many times.
 #[derive(Debug, Default)]
 pub(super) struct Sheets {
-    known: Mutex<HashMap<String, Weak<str>>>,
+    known: Mutex<Known>,
 }
 
-/// Digests beyond this many are looked through for those that nobody holds.
+#[derive(Debug, Default)]
+struct Known {
+    sheets: HashMap<String, Weak<str>>,
+    /// With this many they are looked through again.
+    most: usize,
+}
+
+/// Digests beyond this many, and twice what was left the last time, are looked through for those that nobody holds.
 const KEPT: usize = 4_096;
 
 impl Sheets {
@@ -108,13 +115,15 @@ impl Sheets {
         let mut digest = sha256_base64url(text.as_bytes());
         digest.truncate(22);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = known.get(&digest).and_then(Weak::upgrade);
+        let Known { sheets, most } = &mut *known;
+        let kept = sheets.get(&digest).and_then(Weak::upgrade);
         let text = kept.unwrap_or_else(|| {
             let text: Arc<str> = Arc::from(text);
-            if known.len() >= KEPT {
-                known.retain(|_, kept| kept.strong_count() > 0);
+            if sheets.len() >= KEPT.max(*most) {
+                sheets.retain(|_, kept| kept.strong_count() > 0);
+                *most = sheets.len().saturating_mul(2);
             }
-            known.insert(digest.clone(), Arc::downgrade(&text));
+            sheets.insert(digest.clone(), Arc::downgrade(&text));
             text
         });
         Sheet { about, digest, text }
@@ -135,6 +144,12 @@ mod tests {
         for number in 0..2 * KEPT {
             sheets.sheet(About::Device, &number.to_string());
         }
-        assert!(sheets.known.lock().unwrap().len() <= KEPT);
+        assert!(sheets.known.lock().unwrap().sheets.len() <= KEPT);
+        // while the disk takes nothing, each of them is held: they are not gone through for every new one
+        let held: Vec<Sheet> = (0..8 * KEPT).map(|number| sheets.sheet(About::Device, &number.to_string())).collect();
+        assert!(sheets.known.lock().unwrap().most >= 4 * KEPT);
+        drop(held);
+        (0..20 * KEPT).for_each(|number| drop(sheets.sheet(About::Person, &number.to_string())));
+        assert!(sheets.known.lock().unwrap().sheets.len() <= 2 * KEPT);
     }
 }
