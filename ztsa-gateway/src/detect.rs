@@ -121,6 +121,7 @@ pub fn observe(
     signals: &Detectors,
     now: UnixTime,
 ) -> Vec<Finding> {
+    person.forget_later(now);
     count(person, event, signals, now);
     let known = Known { person, apps, now };
     let mut found: Vec<Finding> = match event {
@@ -199,8 +200,13 @@ impl Finding {
     }
 
     fn key(&self) -> String {
-        format!("{} {}", self.kind, self.cause)
+        key(self.kind, &self.cause)
     }
+}
+
+/// Names what is remembered as told.
+pub fn key(kind: &str, cause: &str) -> String {
+    format!("{kind} {cause}")
 }
 
 impl Known<'_> {

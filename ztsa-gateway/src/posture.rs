@@ -220,7 +220,8 @@ impl Posture {
         let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
         let last = reports.get(device).cloned();
         let received = last.as_deref().unwrap_or(&Received::default()).with(report.checks, report.partial, now);
-        let before = judge(&self.catalogue, last.as_deref(), now);
+        // as it was when it was told: a laptop that slept for a night has not become unknown by that
+        let before = judge(&self.catalogue, last.as_deref(), last.as_ref().map_or(now, |last| last.at));
         let after = judge(&self.catalogue, Some(&received), now);
         if reports.len() >= MOST_DEVICES && last.is_none() {
             let oldest = reports.iter().min_by_key(|(_, received)| received.at).map(|(device, _)| device.clone());

@@ -89,8 +89,9 @@ impl Risk {
     /// Lists the signals that count at `now`, of one subject or of all.
     pub fn signals(&self, subject: Option<&Subject>, now: UnixTime) -> Vec<NewSignal> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let of = live.iter().filter(|(about, _)| subject.is_none_or(|subject| subject == *about));
-        let signals = of.flat_map(|(_, signals)| signals).map(|signal| &signal.signal);
+        let one = subject.and_then(|subject| live.get(subject));
+        let all = subject.is_none().then(|| live.values()).into_iter().flatten();
+        let signals = one.into_iter().chain(all).flatten().map(|signal| &signal.signal);
         let mut signals: Vec<NewSignal> = signals.filter(|signal| score::counts(signal, now)).cloned().collect();
         signals.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.subject.key().cmp(&b.subject.key())));
         signals
@@ -98,17 +99,28 @@ impl Risk {
 
     /// Adds a signal.
     pub fn add(&self, signal: NewSignal) {
+        self.put(signal, |_, _| false);
+    }
+
+    /// Adds a signal in place of what the same source said of the same kind and cause: at no moment is neither there.
+    pub fn replace(&self, signal: NewSignal) {
+        self.put(signal, |old, new| (&old.kind, &old.source, &old.cause) == (&new.kind, &new.source, &new.cause));
+    }
+
+    fn put(&self, signal: NewSignal, replaces: impl Fn(&NewSignal, &NewSignal) -> bool) {
         let kept = self.store.insert_signal(signal);
-        let dropped = {
+        let dropped: Vec<Signal> = {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
             let signals = live.entry(kept.signal.subject.clone()).or_default();
+            let mut dropped: Vec<Signal> = signals.extract_if(.., |old| replaces(&old.signal, &kept.signal)).collect();
             signals.push(kept);
             // an administrator's word never gives way to what a peer can cause
             let oldest = signals.iter().position(|signal| signal.signal.kind != ADMINISTRATOR);
-            oldest.filter(|_| signals.len() > MAX_SIGNALS).map(|oldest| signals.remove(oldest))
+            dropped.extend(oldest.filter(|_| signals.len() > MAX_SIGNALS).map(|oldest| signals.remove(oldest)));
+            dropped
         };
-        if let Some(dropped) = dropped {
-            self.store.delete_signal(dropped.id);
+        for signal in dropped {
+            self.store.delete_signal(signal.id);
         }
     }
 

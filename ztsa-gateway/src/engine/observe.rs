@@ -72,7 +72,9 @@ impl Engine {
     /// Notes that a person was refused: by policy, or because there is no such app. What risk, posture or the gateway itself
     /// refuses is none of it: a risk must not raise itself.
     pub(super) fn turned_down(&self, session: &Session, asked: &str, problem: &Problem, peer: IpAddr, now: UnixTime) {
-        if problem.code.starts_with("policy.") || problem.code == "app.unknown" {
+        // nor is a policy that cannot be evaluated the person's doing
+        let policy = problem.code.starts_with("policy.") && problem.code != "policy.error";
+        if policy || problem.code == "app.unknown" {
             let user = &session.identity.user;
             self.observe(user, &actor_of(session), Some(peer), &Event::Refused { asked }, now);
         }
@@ -119,6 +121,11 @@ impl Engine {
             let check = signal.cause.rsplit(' ').next().unwrap_or_default();
             let over = |cause| self.lower_cause(&subject, PostureWorse::KIND, detect::SOURCE, cause).is_some();
             if facts.fact(check).holds() && over(&signal.cause) {
+                if let Some(known) = self.inner.store.device(device) {
+                    // what fails again a moment later is told again, however soon
+                    let told = detect::key(PostureWorse::KIND, &signal.cause);
+                    self.inner.history.with(&known.user, |person, _| person.forget_told(&told));
+                }
                 let entity = record::entity(&concerned(&subject));
                 let message = format!("{} of {subject} is over: {check} passes", signal.kind);
                 self.managed(Activity::Risk, entity, None, message);
@@ -131,7 +138,8 @@ impl Engine {
         for tunnel in self.inner.leases.select(&Selector::All) {
             self.inner.tally.add(&tunnel);
         }
-        for (user, bytes) in self.inner.tally.take() {
+        let people = self.inner.tally.take().into_iter().filter(|(user, _)| !self.is_job(user));
+        for (user, bytes) in people {
             let actor = Actor { user: Some(user.clone()), ..Actor::default() };
             self.observe(&user, &actor, None, &Event::Carried { bytes }, now);
         }

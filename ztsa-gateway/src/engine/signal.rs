@@ -100,8 +100,9 @@ impl Engine {
 
     /// Adds a signal in place of the one that its source gave of the same kind and cause, and judges those again whom it concerns.
     pub fn raise(&self, signal: NewSignal) -> Changed {
-        self.inner.risk.withdraw(&signal.subject, &signal.kind, &signal.source, &signal.cause);
-        self.because_of(Why::Signal).signal(signal)
+        let subject = signal.subject.clone();
+        self.inner.risk.replace(signal);
+        self.because_of(Why::Signal).risk_changed(&subject)
     }
 
     /// Takes back what a source said of one kind; `None` when it had said nothing.

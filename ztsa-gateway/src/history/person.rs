@@ -193,6 +193,28 @@ impl Person {
         self.changed = true;
     }
 
+    /// Forgets that a cause was told.
+    pub fn forget_told(&mut self, cause: &str) {
+        self.changed |= self.told.remove(cause).is_some();
+    }
+
+    /// Forgets what is of a later time than the next day: a clock that was ahead wrote it, and has been set right.
+    pub fn forget_later(&mut self, now: UnixTime) {
+        let latest = now.plus(Duration::from_secs(86_400));
+        self.attempts.retain(|one| one.at <= latest);
+        let days = self.days.back().is_some_and(|day| day.number > day_of(latest));
+        if !days && self.told.values().all(|at| *at <= latest) {
+            return;
+        }
+        self.days.retain(|day| day.number <= day_of(latest));
+        self.told.retain(|_, at| *at <= latest);
+        for seen in [&mut self.countries, &mut self.networks, &mut self.apps].into_iter().flat_map(BTreeMap::values_mut)
+        {
+            (seen.first, seen.last) = (seen.first.min(now), seen.last.min(now));
+        }
+        self.changed = true;
+    }
+
     /// Notes activity now.
     pub fn note_active(&mut self, now: UnixTime) {
         let bit = 1 << hour_of(now);

@@ -148,3 +148,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_signal_takes_the_place_of_its_like_and_of_nothing_else() {
+    let risk = Risk::restore(Store::open(&StoreUrl::Memory).unwrap(), NOW);
+    let about = Subject::User(user());
+    let caused = |cause: &str, score| NewSignal { cause: cause.to_owned(), ..signal(about.clone(), score) };
+    risk.replace(caused("a", 10));
+    risk.replace(caused("b", 20));
+    risk.replace(NewSignal { source: "edr".to_owned(), ..caused("a", 30) });
+    risk.replace(caused("a", 5));
+    let mut scores: Vec<u8> = risk.signals(Some(&about), NOW).iter().map(|signal| signal.score).collect();
+    scores.sort_unstable();
+    assert_eq!(scores, [5, 20, 30]);
+    assert_eq!(risk.signals(Some(&Subject::Device(device())), NOW), []);
+    assert_eq!(risk.signals(None, NOW).len(), 3);
+}

@@ -82,3 +82,15 @@ async fn strict_tunnels_wait_when_the_store_is_out_for_too_long_and_go_on_when_i
     assert_eq!(world.engine.sweep().restored, 1);
     assert_eq!(states(), ["open", "open", "ended gateway.unavailable"]);
 }
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_is_nobodys_risk() {
+    let broken = format!("@id(\"broken\") permit (principal, action, resource) when {{ {OVERFLOW} }};");
+    let policies = format!("@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n{broken}");
+    let world = World::configured(&policies, "[risk.signals.grant.refused]\ncount = 2\neach = 10\n");
+    let alice = world.session("alice", &["dev"], "laptop");
+    for _ in 0..10 {
+        assert_eq!(world.open(&alice, "db").unwrap_err().code, "policy.error");
+    }
+    assert_eq!(world.engine.signals(None), []);
+}

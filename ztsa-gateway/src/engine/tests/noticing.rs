@@ -152,6 +152,30 @@ fn a_check_that_fails_now_counts_until_it_passes_again() {
     let left = world.engine.signals(Some(&about));
     assert!(left[0].reason.contains("the check fw.enabled of this device"), "{left:?}");
     assert_eq!(tell(&[("disk.root", State::Pass), ("fw.enabled", State::Pass)]), 0);
+    // back for a moment does not make it unseen
+    assert_eq!(tell(&[("fw.enabled", State::Fail)]), 1);
+    assert_eq!(tell(&[("fw.enabled", State::Pass)]), 0);
+    assert_eq!(tell(&[("fw.enabled", State::Fail)]), 1);
+    assert_eq!(tell(&[("fw.enabled", State::Pass)]), 0);
+    // nor does a night's sleep, after which nothing is known until the next report
+    world.hand.advance(Duration::from_secs(12 * 3600));
+    assert_eq!(tell(&[("fw.enabled", State::Fail)]), 1);
+}
+
+#[test]
+fn a_job_has_no_habits_however_much_it_moves() {
+    const JOBS: &str = "[[workload]]\nname = \"ci\"\nissuer = \"https://ci.example\"\nmatch = { sub = \"repo:*\" }\n";
+    let world = World::configured(TO_ALL, JOBS);
+    let person = world.session("alice", &["dev"], "laptop");
+    let user = ztsa_proto::name::UserId { issuer: "https://ci.example".to_owned(), subject: "repo:one".to_owned() };
+    let identity = crate::authn::Identity { user: user.clone(), ..(*person.identity).clone() };
+    let job = std::sync::Arc::new(Session { identity: std::sync::Arc::new(identity), ..(*person).clone() });
+    let lease = world.open(&job, "wiki").unwrap();
+    lease.count_down(5 << 30);
+    world.engine.tick();
+    drop(lease);
+    world.engine.tick();
+    assert_eq!(world.engine.habits(&user), None);
 }
 
 /// Three weeks of mornings, from one address, with one app.
