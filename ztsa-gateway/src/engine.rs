@@ -94,6 +94,8 @@ struct Inner {
     sessions: Mutex<session::Sessions>,
     /// When the requests of a blocked device were last written down.
     turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
+    /// How much strangers have made it write down.
+    strangers: Mutex<intake::Strangers>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
     /// Held while policies are read, so that those of an older configuration never follow those of a newer one.
@@ -150,6 +152,7 @@ impl Engine {
             grants: Mutex::default(),
             sessions: Mutex::default(),
             turned_away: Mutex::default(),
+            strangers: Mutex::default(),
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),

@@ -8,6 +8,7 @@ use ztsa_proto::event::EventKind;
 use ztsa_proto::name::DeviceId;
 use ztsa_proto::posture::{Accepted, Wanted};
 use ztsa_proto::problem::Problem;
+use ztsa_proto::time::UnixTime;
 
 use super::judge::unknown;
 use super::record::actor;
@@ -19,6 +20,33 @@ use crate::measure::{Exchange, Why};
 
 /// The pause between two lines about one blocked device.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How many refused sign-ins of strangers are written down at once, and how many a second from then on.
+const STRANGERS: (u64, u64) = (100, 10);
+
+/// Bounds what strangers can make the gateway write: they must not push what matters out of files that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// How many were written down and not made good by time yet.
+    written: u64,
+    at: UnixTime,
+    /// How many were not written down since the last one that was.
+    passed_over: u64,
+}
+
+impl Strangers {
+    /// Says whether one more is written down, and how many it then stands for beside itself.
+    fn admit(&mut self, now: UnixTime) -> Option<u64> {
+        let (most, a_second) = STRANGERS;
+        self.written = self.written.saturating_sub(now.since(self.at).as_secs().saturating_mul(a_second));
+        self.at = now;
+        if self.written >= most {
+            self.passed_over += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.passed_over))
+    }
+}
 
 impl Engine {
     /// Keeps a device's checked posture report and judges the device's tunnels by it.
@@ -103,6 +131,15 @@ impl Engine {
             return;
         }
         self.inner.measures.exchanges.add(Exchange::Refused);
+        let now = self.inner.clock.now();
+        let mut message = error.to_string();
+        if device.as_ref().is_none_or(|device| self.inner.store.device(device).is_none()) {
+            let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(others) = strangers.admit(now) else { return };
+            if others > 0 {
+                message = format!("{message} (and {others} more of unknown devices, not written down one by one)");
+            }
+        }
         let person = user.as_ref().and_then(|user| self.inner.store.user(user));
         let actor = Actor {
             user: user.clone(),
@@ -116,8 +153,8 @@ impl Engine {
             actor: device.is_some().then_some(actor),
             peer: Some(peer),
             code: Some(error.problem().code),
-            message: Some(error.to_string()),
-            ..Record::new(self.inner.clock.now(), activity, Outcome::Failure)
+            message: Some(message),
+            ..Record::new(now, activity, Outcome::Failure)
         });
         self.replayed(error, session.as_ref(), Some(peer));
         if let (Some(device), Some(proof)) = (device, proof) {

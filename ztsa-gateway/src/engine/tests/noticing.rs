@@ -251,3 +251,28 @@ async fn policies_see_the_country_and_so_does_a_replay() {
     let countries: Vec<String> = world.log().await.iter().map(|event| event["unmapped"].to_string()).collect();
     assert!(countries.iter().any(|unmapped| unmapped.contains("\"country\":\"NO\"")), "{countries:?}");
 }
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_audit_log_and_are_counted() {
+    let world = World::with(TO_ALL);
+    world.session("alice", &["dev"], "laptop");
+    let fail = |device: &str| {
+        let error =
+            AuthnError::Refused { issuer: "corp".to_owned(), what: "access token", fault: TokenFault::Signature };
+        let (device, proof) = (Some(thumbprint(device)), Some("p".to_owned()));
+        world.engine.exchange_failed(&ExchangeFailure { error, user: None, device, session: None, proof }, PEER);
+    };
+    (0..5000).for_each(|number| fail(&format!("stranger-{number}")));
+    (0..50).for_each(|_| fail("laptop"));
+    world.hand.advance(Duration::from_secs(2));
+    (0..500).for_each(|number| fail(&format!("other-{number}")));
+    let log = world.log().await;
+    let refused = |of: &dyn Fn(&str) -> bool| {
+        let sign_ins =
+            log.iter().filter(|event| event["metadata"]["event_code"] == "sign-in" && event["status_id"] == 2);
+        sign_ins.filter(|event| of(event["device"]["uid"].as_str().unwrap())).count()
+    };
+    let hers = thumbprint("laptop").to_string();
+    assert_eq!((refused(&|uid| uid == hers), refused(&|uid| uid != hers)), (50, 120));
+    assert!(log.iter().any(|event| event["message"].as_str().is_some_and(|text| text.contains("(and 4900 more of"))));
+}
