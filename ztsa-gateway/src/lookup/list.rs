@@ -45,7 +45,7 @@ impl List {
         let text = String::from_utf8_lossy(&bytes);
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut list = Self { file, ..Self::default() };
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let fault = |cause| LookupError::Line { path: path.to_owned(), line: index + 1, cause };
             list.take(line).map_err(fault)?;
             if list.names.len() + list.prefixes.len() > MOST_ENTRIES {

@@ -204,7 +204,8 @@ fn point(location: &Location) -> Option<Point> {
     let Location { latitude, longitude, accuracy_radius } = *location;
     let (latitude, longitude) = (latitude?.0, longitude?.0);
     let on_the_globe = latitude.abs() <= 90.0 && longitude.abs() <= 180.0;
-    let radius = accuracy_radius.map_or(RADIUS, |radius| radius.0.clamp(0.0, 20_000.0));
+    let radius =
+        accuracy_radius.filter(|radius| radius.0.is_finite()).map_or(RADIUS, |radius| radius.0.clamp(0.0, 20_000.0));
     on_the_globe.then_some(Point { latitude, longitude, radius })
 }
 

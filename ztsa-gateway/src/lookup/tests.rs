@@ -106,6 +106,7 @@ fn a_file_that_is_missing_or_damaged_is_named_with_what_to_do() {
         ("bad.example\nhttps://bad.example/x\n", 2, "is no name"),
         ("bad.example good.example\n", 1, "is no address"),
         ("# list\n\n10.0.0.0/33\n", 3, "is no name"),
+        ("\u{feff}# as some editors begin a file\n10.0.0.0/33\n", 2, "is no name"),
     ] {
         std::fs::write(dir.join("list.txt"), text).unwrap();
         let error = Lookup::read(&configured(&[], &[dir.join("list.txt")])).unwrap_err().to_string();
@@ -120,5 +121,30 @@ fn a_file_that_is_missing_or_damaged_is_named_with_what_to_do() {
         let error = Lookup::read(&risk).unwrap_err().to_string();
         assert!(error.contains("cannot be read") && error.contains("Check the path"), "{error}");
     }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_database_that_somebody_damaged_says_so_or_answers_and_never_ends_the_gateway() {
+    use proptest::prelude::*;
+    let dir = std::env::temp_dir().join(format!("ztsa-lookup-any-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("any.mmdb");
+    let whole = std::fs::read(fixture("places.mmdb")).unwrap();
+    let addresses = ["192.0.2.10", "198.51.100.1", "203.0.113.200", "2001:db8:2::1", "255.255.255.255", "::"];
+    proptest!(ProptestConfig::with_cases(1500), |(hands in prop::collection::vec((0..whole.len(), any::<u8>()), 1..6))| {
+        let mut bytes = whole.clone();
+        for (at, with) in hands {
+            bytes[at] = with;
+        }
+        std::fs::write(&file, &bytes).unwrap();
+        if let Ok(lookup) = Lookup::read(&configured(std::slice::from_ref(&file), &[])) {
+            for address in addresses {
+                let found = place(&lookup, address);
+                let text = serde_json::to_string(&found).unwrap();
+                prop_assert!(serde_json::from_str::<Place>(&text).is_ok(), "it can be kept and restored: {}", text);
+            }
+        }
+    });
     std::fs::remove_dir_all(&dir).unwrap();
 }
