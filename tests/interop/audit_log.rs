@@ -204,7 +204,7 @@ done"#;
 fn a_shell_checks_the_chain_and_the_command_says_what_is_wrong() {
     let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/audit.md")).unwrap();
     assert!(docs.contains(RECIPE), "the recipe of the documentation is another one");
-    let gateway = Gateway::dev(&[]);
+    let gateway = Gateway::dev_with(&[], "[audit]\ncheckpoint = { events = 1 }\n");
     let home = Home::signed_in(&gateway);
     finish(&mut home.ztsa(&["apps"])).ok();
     gateway.admin(&["risk", "set", "alice", "10", "--reason", "a \\ \"quote\" and a % sign"]).ok();
@@ -226,6 +226,7 @@ fn a_shell_checks_the_chain_and_the_command_says_what_is_wrong() {
     };
     let report: Value = serde_json::from_str(&verify(&log).exits(0).stdout).unwrap();
     assert_eq!((&report["whole"], &report["first"]), (&true.into(), &1.into()));
+    assert_eq!(report["signed_to"].as_u64().unwrap() + 1, report["last"].as_u64().unwrap());
     let report: Value =
         serde_json::from_str(&verify(&folder.write("changed.ndjson", &changed)).exits(1).stdout).unwrap();
     assert_eq!(report["findings"][0]["code"], "changed");
