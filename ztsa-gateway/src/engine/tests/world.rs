@@ -102,12 +102,13 @@ impl World {
     pub(crate) async fn restart(&mut self, later: u64) {
         self.engine.store().flush().await.unwrap();
         let now = self.engine.now();
-        // the old one's store must be gone before the new one opens it
+        // the old one's store and audit log must be gone before the new one opens them
         let (spare, _) = Clock::manual(now);
         let mut memory = self.config.clone();
         memory.store = crate::config::StoreUrl::Memory;
-        let (old, _) = Self::engine(&memory, spare);
-        drop(std::mem::replace(&mut self.engine, old));
+        memory.audit.file = self.dir.join("meanwhile.ndjson");
+        let (old, audit) = Self::engine(&memory, spare);
+        drop((std::mem::replace(&mut self.engine, old), std::mem::replace(&mut self.audit, audit)));
         let (clock, hand) = Clock::manual(now.plus(Duration::from_secs(later)));
         (self.engine, self.audit) = Self::engine(&self.config, clock);
         self.hand = hand;
