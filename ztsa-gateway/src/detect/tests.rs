@@ -4,6 +4,7 @@ mod properties;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use ztsa_proto::jws::sha256_base64url;
@@ -14,7 +15,7 @@ use super::{Event, observe};
 use crate::config::Config;
 use crate::config::StoreUrl;
 use crate::config::risk::Detectors;
-use crate::history::History;
+use crate::history::{Apps, Attempt, History, Person};
 use crate::lookup::{Lookup, tests::lookup};
 use crate::risk::{Risk, score};
 use crate::store::Store;
@@ -263,4 +264,31 @@ fn a_detector_that_is_switched_off_says_nothing() {
     assert_eq!(teller.tell(&user("alice"), &Event::Dialled { app: &app, listed: &listed }, time("2026-11-02")), []);
     let signals = teller.risk.signals(None, time("2026-11-02"));
     assert_eq!(score(&signals, time("2026-11-02")).user, 0);
+}
+
+#[test]
+fn what_a_clock_wrote_that_was_years_ahead_is_forgotten_when_it_is_set_right() {
+    let later = |days: u64| UnixTime(1_795_000_000 + days * 86_400);
+    let mut person = Person::default();
+    let signals = Detectors::default();
+    let place = lookup().place("192.0.2.10".parse().unwrap());
+    let see = |person: &mut Person, at| {
+        let event = Event::Seen { place: &place };
+        observe(person, &Apps::default(), &event, &signals, at)
+    };
+    see(&mut person, later(1));
+    person.note_told("country.new NO", later(1));
+    let ahead = later(3650);
+    see(&mut person, ahead);
+    person.note_told("country.new JP", ahead);
+    let attempt = |what, at| Attempt { at, kind: "grant.refused", whose: String::new(), what };
+    person.note_attempt(attempt(1, ahead), 3, Duration::from_secs(600));
+    // set right: life goes on where it was
+    see(&mut person, later(2));
+    assert_eq!(person.days_before(later(3)).count(), 2);
+    assert_eq!((person.told("country.new JP"), person.told("country.new NO")), (None, Some(later(1))));
+    assert_eq!(person.attempts("grant.refused", "", Duration::from_secs(600), later(2)).count(), 0);
+    assert_eq!((person.networks()["AS64496"].first, person.networks()["AS64496"].last), (later(1), later(2)));
+    person.note_bytes(100, later(2));
+    assert_eq!(person.today(later(2)).bytes, 100);
 }

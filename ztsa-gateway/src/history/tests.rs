@@ -100,29 +100,3 @@ fn a_clock_that_goes_back_changes_no_earlier_day() {
     assert_eq!(person, before);
     assert_eq!(person.last_active(), UnixTime(later(5).0 / 3600 * 3600));
 }
-
-#[test]
-fn what_a_clock_wrote_that_was_years_ahead_is_forgotten_when_it_is_set_right() {
-    let mut person = Person::default();
-    let signals = crate::config::risk::Detectors::default();
-    let place = lookup().place("192.0.2.10".parse().unwrap());
-    let see = |person: &mut Person, at| {
-        let event = crate::detect::Event::Seen { place: &place };
-        crate::detect::observe(person, &Apps::default(), &event, &signals, at)
-    };
-    see(&mut person, later(1));
-    person.note_told("country.new NO", later(1));
-    let ahead = later(3650);
-    see(&mut person, ahead);
-    person.note_told("country.new JP", ahead);
-    let attempt = |what, at| Attempt { at, kind: "grant.refused", whose: String::new(), what };
-    person.note_attempt(attempt(1, ahead), 3, Duration::from_secs(600));
-    // set right: life goes on where it was
-    see(&mut person, later(2));
-    assert_eq!(person.days_before(later(3)).count(), 2);
-    assert_eq!((person.told("country.new JP"), person.told("country.new NO")), (None, Some(later(1))));
-    assert_eq!(person.attempts("grant.refused", "", Duration::from_secs(600), later(2)).count(), 0);
-    assert_eq!((person.networks()["AS64496"].first, person.networks()["AS64496"].last), (later(1), later(2)));
-    person.note_bytes(100, later(2));
-    assert_eq!(person.today(later(2)).bytes, 100);
-}
