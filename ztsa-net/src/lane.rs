@@ -46,7 +46,9 @@ impl Lanes {
         let guard = end.clone().drop_guard();
         let count = thread::available_parallelism().map_or(1, usize::from);
         let lane = |number: usize| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            // what other threads wake goes first: those are tunnels told to stop, and ten thousand of them must not wait
+            // for the goodbyes and the closing of those that have stopped
+            let runtime = Builder::new_current_thread().enable_all().global_queue_interval(1).build()?;
             let (handle, end) = (runtime.handle().clone(), end.clone());
             let named = thread::Builder::new().name(format!("lane-{number}"));
             named.spawn(move || runtime.block_on(end.cancelled()))?;
