@@ -133,10 +133,7 @@ impl Key {
             None => None,
         };
         let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?.trim_end_matches('=')).ok();
-        let point = |length: usize| {
-            let (x, y) = (bytes("x")?, bytes("y")?);
-            (x.len() == length && y.len() == length).then(|| [vec![4], x, y].concat())
-        };
+        let point = |length| Some([vec![4], sized(&bytes("x")?, length)?, sized(&bytes("y")?, length)?].concat());
         let material = match (text("kty")?, text("crv")) {
             ("EC", Some("P-256")) => Material::P256(point(32)?),
             ("EC", Some("P-384")) => Material::P384(point(48)?),
@@ -146,6 +143,15 @@ impl Key {
         };
         Some(Key { id: text("kid").map(str::to_owned), algorithm, material })
     }
+}
+
+/// A coordinate of exactly this many bytes. RFC 7518 section 6.2.1.2 wants them all; issuers exist that leave leading
+/// zeros out (glewlwyd: one key in 128) or write a sign byte in front, and the number is the same.
+fn sized(number: &[u8], length: usize) -> Option<Vec<u8>> {
+    let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
+    let number = &number[first..];
+    let missing = length.checked_sub(number.len())?;
+    Some([&vec![0; missing], number].concat())
 }
 
 impl Material {
