@@ -8,7 +8,7 @@ use std::time::Duration;
 use h2::PingPong;
 
 /// Credit of one tunnel's direction, in bytes: what a paused reader can make its own peer buffer.
-pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+pub const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// Credit of a whole connection, in bytes: the largest of HTTP/2.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Largest frame that is accepted, in bytes.
@@ -17,11 +17,11 @@ pub const FRAME_MAX: u32 = 1 << 20;
 pub const FRAME_PAYLOAD: usize = 65_536 - 9;
 /// Payload of a full DATA frame of a tunnel that moves fast, in bytes: sixteen TLS records, the last not quite full.
 pub const FAST_PAYLOAD: usize = 4 * FRAME_PAYLOAD;
-/// Payload of a full DATA frame of a tunnel that moves very fast, in bytes: 64 TLS records, the last not quite full.
-pub const BULK_PAYLOAD: usize = 16 * FRAME_PAYLOAD;
+/// Payload of a full DATA frame of a tunnel that moves very fast, in bytes: 32 TLS records, the last not quite full.
+pub const BULK_PAYLOAD: usize = 8 * FRAME_PAYLOAD;
 /// Bytes of one tunnel that may wait to be sent: whole frames of every size, since the room that one leaves is read into
 /// at once, however little it is.
-pub const SEND_BUFFER: usize = BULK_PAYLOAD;
+pub const SEND_BUFFER: usize = 2 * BULK_PAYLOAD;
 /// Bytes that TLS may hold for the socket: with rustls' default of 64 KiB a full socket breaks frames into odd records.
 pub const TLS_BUFFER: usize = 256 * 1024;
 /// Streams that a gateway allows on one connection; a client opens another connection beyond.

@@ -20,7 +20,7 @@ use crate::tunnel::{BULK_MAX, FAST_MAX, HEADROOM, PAYLOAD_MAX, TunnelSend};
 const READ_MIN: usize = 4 * 1024;
 /// Bytes in a second from which a tunnel moves fast: a piece of [`FAST_MAX`] then holds others up for 8 ms at most.
 const FAST: u128 = 32 * 1024 * 1024;
-/// Bytes in a second from which a tunnel moves very fast: a piece of [`BULK_MAX`] then holds others up for 2 ms at most, and
+/// Bytes in a second from which a tunnel moves very fast: a piece of [`BULK_MAX`] then holds others up for 1 ms at most, and
 /// sixteen tunnels that share a connection do not all hold such pieces.
 const VERY_FAST: u128 = 16 * FAST;
 
