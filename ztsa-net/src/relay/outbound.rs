@@ -157,7 +157,7 @@ mod tests {
             (FAST_MAX, FAST_MAX, true, at_once, BULK_MAX),
             (FAST_MAX, FAST_MAX, true, very_quick, FAST_MAX),
             (FAST_MAX, FAST_MAX, true, slow, PAYLOAD_MAX),
-            (BULK_MAX, BULK_MAX, true, very_quick, BULK_MAX),
+            (BULK_MAX, BULK_MAX, true, at_once, BULK_MAX),
             (BULK_MAX, BULK_MAX, true, quick, FAST_MAX),
             (BULK_MAX, BULK_MAX, true, 3 * slow, PAYLOAD_MAX),
             (BULK_MAX, BULK_MAX / 2, false, at_once, BULK_MAX),
