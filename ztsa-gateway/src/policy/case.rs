@@ -266,6 +266,7 @@ impl Case {
         }
     }
 
+    /// Each check came when the case says, the oldest first, and was believed for a day from then on.
     fn reported(&self, now: UnixTime) -> posture::Received {
         let checks = self.posture.iter().map(|(id, fact)| {
             let (state, value, age) = match fact {
@@ -276,7 +277,12 @@ impl Case {
             let (source, assurance) = ("case".to_owned(), Assurance::SelfReported);
             Check { id: id.clone(), state, reason: None, value, source, assurance, at, ttl: 86_400, took_ms: 0 }
         });
-        posture::Received::default().with(checks.collect(), false, now)
+        let mut checks: Vec<Check> = checks.collect();
+        checks.sort_by_key(|check| check.at);
+        checks.into_iter().fold(posture::Received::default(), |received, check| {
+            let at = check.at;
+            received.with(vec![check], true, at)
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Value, Schema,
 };
 
-use ztsa_proto::posture::{FAMILIES, family, policy_name};
+use ztsa_proto::posture::{FAMILIES, State, family, policy_name};
 use ztsa_proto::time::UnixTime;
 
 use super::Request;
@@ -67,7 +67,7 @@ entity App in [Tag] = {
 };
 
 // One posture check. `state` is pass, fail, unknown, not_applicable or error; `age` in seconds;
-// `number` is the value where it is one, else 1000000000.
+// `value` is empty unless the state is pass or fail; `number` is the value where it is one, else 1000000000.
 type Fact = { state: String, value: String, number: Long, age: Long };
 
 "#;
@@ -258,7 +258,9 @@ fn posture_record(request: &Request<'_>, catalogue: &Catalogue) -> Result<Value,
 }
 
 fn fact_record(fact: &Fact) -> Result<Value, Cause> {
-    let value = fact.value.as_deref().unwrap_or_default();
+    // what was seen once says nothing about what nobody knows now
+    let known = matches!(fact.state, State::Pass | State::Fail);
+    let value = fact.value.as_deref().filter(|_| known).unwrap_or_default();
     record([
         ("state", Value::new_string(fact.state.as_str().to_owned())),
         ("value", Value::new_string(value.to_owned())),

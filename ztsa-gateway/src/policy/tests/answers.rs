@@ -219,6 +219,69 @@ code = "policy.no_match"
 }
 
 #[test]
+fn a_value_counts_for_as_long_as_it_is_known() {
+    check(
+        r#"
+permit (principal, action, resource);
+@id("patched") forbid (principal, action, resource == App::"wiki")
+unless { context.device.posture.os_patch_age.number <= 30 };
+@id("version") forbid (principal, action, resource == App::"payroll")
+unless { context.device.posture.os_version.value like "debian-13*" };
+"#,
+        r#"
+[[case]]
+name = "a number that is known counts, whether the check passes or fails"
+app = "wiki"
+posture = { "os.patch_age" = { state = "fail", value = 12, age = 86400 } }
+expect = "allow"
+[[case]]
+name = "what is not known any more has no number"
+app = "wiki"
+posture = { "os.patch_age" = { state = "unknown", value = 12 } }
+expect = "deny"
+policies = ["patched"]
+[[case]]
+name = "nor has what could not be looked at"
+app = "wiki"
+posture = { "os.patch_age" = { state = "error", value = 12 } }
+expect = "deny"
+[[case]]
+name = "a device that fell silent a day ago"
+app = "wiki"
+posture = { "os.patch_age" = { state = "pass", value = 12, age = 86401 } }
+expect = "deny"
+code = "posture.patch_age"
+policies = ["patched"]
+[[case]]
+name = "a text that is known counts"
+app = "payroll"
+posture = { "os.version" = { state = "pass", value = "debian-13.1" } }
+expect = "allow"
+[[case]]
+name = "and one that is not known does not"
+app = "payroll"
+posture = { "os.version" = { state = "unknown", value = "debian-13.1" } }
+expect = "deny"
+"#,
+    );
+}
+
+#[test]
+fn the_age_of_a_fact_is_what_the_case_says() {
+    check(
+        r#"permit (principal, action, resource) when {
+    context.device.age == 60 && context.device.posture.disk_root.age == 60 && context.device.posture.disk_home.age == 400
+};"#,
+        r#"
+[[case]]
+app = "wiki"
+posture = { "disk.root" = { state = "pass", age = 60 }, "disk.home" = { state = "pass", age = 400 } }
+expect = "allow"
+"#,
+    );
+}
+
+#[test]
 fn on_change_is_taken_from_the_policies_that_decide() {
     let table = [
         ("", None),
