@@ -90,6 +90,8 @@ struct Inner {
     nothing: App,
     /// What the policy directory looked like when it was last read.
     policies_seen: AtomicU64,
+    /// What it looked like a step ago: only what stands still is read.
+    policies_pending: AtomicU64,
     grants: Mutex<grant::Grants>,
     sessions: Mutex<session::Sessions>,
     /// When the requests of a blocked device were last written down.
@@ -122,8 +124,8 @@ impl Engine {
     pub fn new(parts: Parts) -> Result<Self, PolicyError> {
         let Parts { config, store, audit, posture, lookup, clock } = parts;
         let now = clock.now();
-        let seen = policy::fingerprint(&config.policy.dir)?;
-        let policies = Policies::load(&config.policy.dir, &config.apps, posture.catalogue())?;
+        let (seen, policies) = Policies::load_settled(&config.policy.dir, &config.apps, posture.catalogue());
+        let policies = policies?;
         record::loaded(&audit, now, &policies);
         let tally = Arc::new(observe::Tally::default());
         let (reporter, carried) = ((audit.clone(), clock.clone()), Arc::clone(&tally));
@@ -149,6 +151,7 @@ impl Engine {
             policies: ArcSwap::from_pointee(policies),
             nothing: policy::nothing()?,
             policies_seen: AtomicU64::new(seen),
+            policies_pending: AtomicU64::new(seen),
             grants: Mutex::default(),
             sessions: Mutex::default(),
             turned_away: Mutex::default(),

@@ -120,6 +120,19 @@ impl Policies {
         Self::compile(&source::read(dir)?, apps, catalogue)
     }
 
+    /// Reads the policies as [`Policies::load`] does, all of them as they were at one moment, with the [`fingerprint`] of the
+    /// files then (0 when there is none).
+    ///
+    /// # Errors
+    /// As for [`Policies::load`], and [`PolicyError::Moving`] for files that changed each time while they were read.
+    pub fn load_settled(
+        dir: &Path,
+        apps: &[Arc<App>],
+        catalogue: &Arc<Catalogue>,
+    ) -> (u64, Result<Self, PolicyError>) {
+        source::settled(dir, |dir| Self::load(dir, apps, catalogue))
+    }
+
     /// Validates and compiles policies that are already in memory.
     ///
     /// # Errors

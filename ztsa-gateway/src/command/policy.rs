@@ -124,6 +124,7 @@ pub(crate) fn failure(error: PolicyError) -> Failure {
         PolicyError::Read { .. } => {
             failure.hint("[policy] dir names the directory; `policy schema` prints the vocabulary")
         }
+        PolicyError::Moving { .. } => failure.hint("try again when nothing writes there any more"),
         PolicyError::TooLarge { .. } | PolicyError::Schema(_) => failure,
     }
 }

@@ -291,12 +291,9 @@ impl Engine {
     pub fn reload_policies(&self) -> Result<(usize, Changed), PolicyError> {
         let _reading = self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let config = self.config();
-        let dir = &config.policy.dir;
-        let loaded = policy::fingerprint(dir).and_then(|seen| {
-            // noted before reading: a change while reading is read again
-            self.inner.policies_seen.store(seen, Ordering::SeqCst);
-            Policies::load(dir, &config.apps, self.inner.posture.catalogue())
-        });
+        let catalogue = self.inner.posture.catalogue();
+        let (seen, loaded) = Policies::load_settled(&config.policy.dir, &config.apps, catalogue);
+        self.inner.policies_seen.store(seen, Ordering::SeqCst);
         let now = self.inner.clock.now();
         match loaded {
             Ok(policies) => {
@@ -321,11 +318,15 @@ impl Engine {
         self.inner.policies.load().len()
     }
 
-    /// Reads the policies again when the names, sizes or times of their files changed.
+    /// Reads the policies again when the names, sizes or times of their files changed and then stood still for one step.
+    ///
+    /// Most programs save a file, and copy a directory, piece by piece: what is half there would end tunnels that the whole
+    /// lets be, or let in whom the missing half keeps out.
     pub(super) fn reload_changed_policies(&self) {
         // an unreadable directory is reported by the reload, once
         let seen = policy::fingerprint(&self.config().policy.dir).unwrap_or_default();
-        if seen != self.inner.policies_seen.swap(seen, Ordering::SeqCst) {
+        let pending = self.inner.policies_pending.swap(seen, Ordering::SeqCst);
+        if seen == pending && seen != self.inner.policies_seen.load(Ordering::SeqCst) {
             // the error is in the log and in the audit log
             let _ = self.reload_policies();
         }

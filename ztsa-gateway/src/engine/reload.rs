@@ -10,7 +10,7 @@ use crate::audit::{Activity, Entity};
 use crate::config::{App, Config};
 use crate::lease::Selector;
 use crate::measure::Why;
-use crate::policy::{self, Policies, PolicyError};
+use crate::policy::{Policies, PolicyError};
 
 /// Says what an adopted configuration did away with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,9 @@ impl Engine {
         restart: &[&'static str],
     ) -> Result<Adopted, PolicyError> {
         let _reading = self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = policy::fingerprint(&config.policy.dir)?;
-        let policies = Policies::load(&config.policy.dir, &config.apps, self.inner.posture.catalogue())?;
+        let catalogue = self.inner.posture.catalogue();
+        let (seen, policies) = Policies::load_settled(&config.policy.dir, &config.apps, catalogue);
+        let policies = policies?;
         let before = self.config();
         let gone = before.identifiers().filter(|issuer| config.identifiers().all(|known| known != *issuer));
         let adopted = Adopted { policies: policies.len(), issuers_gone: gone.map(str::to_owned).collect() };

@@ -7,6 +7,7 @@ mod noticing;
 mod opening;
 mod orders;
 mod replay;
+mod saving;
 pub(crate) mod world;
 
 pub(crate) use world::World;

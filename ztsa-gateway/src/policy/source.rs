@@ -69,6 +69,12 @@ pub enum PolicyError {
         /// What is too large.
         what: &'static str,
     },
+    /// The files changed each time while they were read.
+    #[error("{}: the policies changed while they were read, {TRIES} times in a row", .path.display())]
+    Moving {
+        /// The directory.
+        path: PathBuf,
+    },
     /// One or more mistakes, in the order of the files and their lines.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Mistakes(Vec<Mistake>),
@@ -86,6 +92,8 @@ impl PolicyError {
 
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 const MAX_FILES: usize = 1_000;
+/// How often files that change while they are read are read again.
+const TRIES: usize = 3;
 
 /// Reads every `*.cedar` file of `dir`, in the order of their names.
 pub(super) fn read(dir: &Path) -> Result<Vec<Source>, PolicyError> {
@@ -133,6 +141,29 @@ pub fn fingerprint(dir: &Path) -> Result<u64, PolicyError> {
         file.hash(&mut hasher);
     }
     Ok(hasher.finish())
+}
+
+/// Reads a directory as it is at one moment: what changed while it was read is read again, a few times.
+///
+/// Gives the fingerprint of what was read too; 0 when there is none.
+pub(super) fn settled<T>(
+    dir: &Path,
+    mut read: impl FnMut(&Path) -> Result<T, PolicyError>,
+) -> (u64, Result<T, PolicyError>) {
+    let mut seen = match fingerprint(dir) {
+        Ok(seen) => seen,
+        Err(error) => return (0, Err(error)),
+    };
+    for _ in 0..TRIES {
+        let found = read(dir);
+        let after = fingerprint(dir).unwrap_or_default();
+        if after == seen {
+            return (seen, found);
+        }
+        seen = after;
+    }
+    // not what was read: whoever looks again finds it changed
+    (0, Err(PolicyError::Moving { path: dir.to_owned() }))
 }
 
 /// Parses and validates all files; gives the policies and what is probably not meant.

@@ -64,6 +64,7 @@ const STORIES: &[Story] = &[
     ("the policies change by themselves", Why::Policy, Outcome::Ended, |world, _| {
         world.policies("@id(\"shut\") forbid (principal, action, resource);");
         world.engine.tick();
+        world.engine.tick();
     }),
     ("the configuration is read again", Why::Configuration, Outcome::Ended, |world, _| {
         world.edit("10.0.0.1:80", "10.0.0.9:80");

