@@ -49,7 +49,8 @@ pub struct Identity {
     pub user: UserId,
     /// The person's name.
     pub name: Option<String>,
-    /// The person's address: for people to read, never for deciding.
+    /// The person's address as the issuer has it, without those that it calls unverified: for people to read, and a bad thing to
+    /// decide by.
     pub email: Option<String>,
     /// The groups.
     pub groups: Vec<String>,

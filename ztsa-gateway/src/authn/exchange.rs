@@ -165,7 +165,7 @@ impl Authn {
         let renewed = row.is_some();
         let login_lifetime = login.lifetime;
         let earlier = row.as_ref().and_then(|row| serde_json::from_str::<Identity>(&row.identity).ok());
-        let identity = merged(login.identity, login.says_groups, earlier);
+        let identity = merged(login.identity, login.says_groups, login.says_email, earlier);
         let row = SessionRow {
             id: row.as_ref().map_or_else(SessionId::random, |row| row.id.clone()),
             user: identity.user.clone(),
@@ -333,7 +333,7 @@ fn after(cutoff: UnixTime) -> UnixTime {
 }
 
 /// Keeps of an earlier identity what the new tokens do not say: a renewal mostly brings the access token alone.
-fn merged(new: Identity, says_groups: bool, earlier: Option<Identity>) -> Identity {
+fn merged(new: Identity, says_groups: bool, says_email: bool, earlier: Option<Identity>) -> Identity {
     let Some(earlier) = earlier else { return new };
     // how and when the person signed in belong together: either all of it is new, or none
     let (acr, amr, auth_time) = if new.auth_time.is_some() || new.acr.is_some() || !new.amr.is_empty() {
@@ -344,7 +344,7 @@ fn merged(new: Identity, says_groups: bool, earlier: Option<Identity>) -> Identi
     Identity {
         user: new.user,
         name: new.name.or(earlier.name),
-        email: new.email.or(earlier.email),
+        email: if says_email { new.email } else { earlier.email },
         groups: if says_groups { new.groups } else { earlier.groups },
         acr,
         amr,

@@ -28,6 +28,8 @@ pub(super) struct Login {
     pub(super) issued: Option<UnixTime>,
     /// Whether the tokens name any groups; when not, those of the session that is renewed stay.
     pub(super) says_groups: bool,
+    /// Whether the tokens name an address, be it one that does not count; when not, that of the session that is renewed stays.
+    pub(super) says_email: bool,
     /// How long a session of it may last, where that is less than any session may.
     pub(super) lifetime: Option<Duration>,
     /// The token that it was proved by.
@@ -101,6 +103,10 @@ impl Issuer {
             // OpenID Connect Core section 5.3.2: never another person's answer
             if subject_of(&more).as_deref() != Some(&subject) {
                 return Err(self.refused("userinfo answer", TokenFault::Subject));
+            }
+            if more.contains_key("email") && !access.contains_key("email") {
+                // whether an address is verified is said of the one beside it
+                access.remove("email_verified");
             }
             for (name, value) in more {
                 access.entry(name).or_insert(value);
@@ -198,8 +204,10 @@ impl Issuer {
         if groups.is_none() && [access, id].iter().any(|claims| self.overflows(claims)) {
             return Err(refused(TokenFault::GroupOverage));
         }
+        let email = [id, access].into_iter().find_map(address);
         Ok(Login {
             says_groups: groups.is_some(),
+            says_email: email.is_some(),
             lifetime: None,
             token,
             issued: issued.into_iter().flatten().next(),
@@ -207,7 +215,7 @@ impl Issuer {
             identity: Identity {
                 user,
                 name: either("name").or_else(|| either("preferred_username")),
-                email: either("email"),
+                email: email.filter(|(_, verified)| *verified).map(|(email, _)| email),
                 groups: groups.unwrap_or_default(),
                 acr: either("acr"),
                 amr: words(id.get("amr").or_else(|| access.get("amr"))).unwrap_or_default(),
@@ -258,6 +266,18 @@ pub(super) fn subject_of(claims: &Claims) -> Option<String> {
 fn text(claims: &Claims, name: &str) -> Option<String> {
     let text = claims.get(name)?.as_str()?;
     (!text.is_empty()).then(|| ztsa_proto::text::printable(text, LONGEST))
+}
+
+/// Reads the address, when claims have one, and whether it counts: not where the issuer itself calls it unverified.
+fn address(claims: &Claims) -> Option<(String, bool)> {
+    let email = text(claims, "email")?;
+    let verified = match claims.get("email_verified") {
+        None => true,
+        // some issuers write it as a text
+        Some(Value::String(word)) => word == "true",
+        Some(word) => word == &Value::Bool(true),
+    };
+    Some((email, verified))
 }
 
 /// Reads a list of words, or one word; what is no text or too long is left out.

@@ -4,6 +4,7 @@ mod check;
 mod fake;
 mod issuer;
 mod login;
+mod person;
 mod renewal;
 mod vectors;
 mod workload;

@@ -93,6 +93,7 @@ impl Platform {
             issued: None,
             at: issued,
             says_groups: true,
+            says_email: false,
             lifetime: Some(table.lifetime),
             token: Token {
                 issuer: table.name.clone(),
