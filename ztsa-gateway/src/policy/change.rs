@@ -83,9 +83,10 @@ struct Search<'a> {
 impl Policies {
     /// Finds what would change the answer that `answer` gives to `request`.
     ///
-    /// `answer` is asked at most a few hundred times. There is nothing to tell about an app that the person may not know of.
+    /// `answer` is asked at most a few hundred times. There is nothing to tell about an app that the person may not know of, but
+    /// to those who may read of groups.
     pub fn changes(&self, request: &Request<'_>, view: View, answer: &dyn Fn(&Request<'_>) -> Decision) -> Vec<Change> {
-        if !self.is_visible(request) {
+        if !view.groups && !self.is_visible(request) {
             return Vec::new();
         }
         let Some(slice) = self.slices.get(&request.app.name) else { return Vec::new() };
@@ -189,27 +190,33 @@ impl Search<'_> {
         steps
     }
 
-    /// Tries everything that the person, the device or an administrator can mend at once, and leaves out what is not needed.
+    /// Tries everything that can be mended at once, and leaves out what is not needed.
     fn together(&self) -> Option<Change> {
-        let mut steps: Vec<Step> = self.steps();
-        steps.retain(|step| !matches!(step, Step::SignIn(_) | Step::Group(_)));
-        let mut sign_ins = self.steps();
-        sign_ins.retain(|step| matches!(step, Step::SignIn(_)));
-        let (sign_in, answer) = sign_ins
+        let (groups, steps): (Vec<Step>, Vec<Step>) =
+            self.steps().into_iter().partition(|step| matches!(step, Step::Group(_)));
+        let (sign_ins, steps): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| matches!(step, Step::SignIn(_)));
+        // a group may be what keeps somebody out: none, each by itself, all of them
+        let one_by_one = groups.chunks(1).filter(|_| groups.len() > 1);
+        let all = (!groups.is_empty()).then_some(groups.as_slice());
+        let groups = std::iter::once(<&[Step]>::default()).chain(one_by_one).chain(all);
+        let ways = groups.flat_map(|groups| sign_ins.iter().map(move |sign_in| (groups, sign_in)));
+        let ways: Vec<(&[Step], &Step)> = ways.take(MOST).collect();
+        let (groups, sign_in, answer) = ways
             .into_iter()
-            .map(|sign_in| {
-                let all: Vec<&Step> = steps.iter().chain([&sign_in]).collect();
-                let answer = self.ask(&self.with(&all));
-                (sign_in, answer)
+            .map(|(groups, sign_in)| {
+                let all: Vec<&Step> = steps.iter().chain(groups).chain([sign_in]).collect();
+                (groups, sign_in, self.ask(&self.with(&all)))
             })
             // the first of those that give most
             .rev()
-            .max_by_key(|(_, answer)| *answer)?;
+            .max_by_key(|(.., answer)| *answer)?;
         if !self.turned(answer) {
             return None;
         }
         // in this order what asks most of people is left out first
-        let mut kept: Vec<Step> = std::iter::once(sign_in).chain(steps.into_iter().rev()).take(MOST).collect();
+        let asked = groups.iter().chain([sign_in]).chain(steps.iter().rev());
+        let mut kept: Vec<Step> = asked.take(MOST).cloned().collect();
         let mut at = 0;
         while at < kept.len() {
             let without: Vec<&Step> =

@@ -89,10 +89,24 @@ pub struct Monitored {
 }
 
 impl Policies {
+    /// Names the permits in monitor mode that would let a person know of an app that is hidden from them.
+    ///
+    /// Never part of a decision: to look at them takes longer than for an app that is not there.
+    pub(super) fn revealing(&self, request: &Request<'_>) -> Vec<String> {
+        let Some(slice) = self.slices.get(&request.app.name) else { return Vec::new() };
+        if slice.shadow_permits.is_empty() || self.is_visible(request) {
+            return Vec::new();
+        }
+        let mut shadow = self.decide_by(slice, request).shadow;
+        shadow.retain(|id| slice.rule(id).is_some_and(Annotated::is_permit));
+        shadow
+    }
+
     /// Tells what each policy in monitor mode that applies to a request would do if it were enforced.
     pub fn monitored(&self, request: &Request<'_>) -> Vec<Monitored> {
         let Some(slice) = self.slices.get(&request.app.name) else { return Vec::new() };
-        let shadow = self.decide(request).shadow;
+        let mut shadow = self.decide(request).shadow;
+        shadow.extend(self.revealing(request));
         let one = |id: &String| {
             let decision = self.decide_by(&slice.enforcing(id).ok()?, request);
             let code = decision.problem().map(|problem| problem.code.clone());

@@ -202,7 +202,7 @@ impl<'a> Replay<'a> {
         let at = request.now;
         let (first, last) = report.span.unwrap_or((at, at));
         report.span = Some((first.min(at), last.max(at)));
-        for policy in &decision.shadow {
+        for policy in decision.shadow.iter().chain(&self.policies.revealing(&request)) {
             *report.monitored.entry(policy.clone()).or_default() += 1;
         }
         let key = Key {

@@ -121,6 +121,16 @@ async fn exactly_what_a_change_turns_is_told() {
 }
 
 #[tokio::test]
+async fn a_permit_that_is_only_watched_counts_those_whom_it_would_let_in() {
+    let world = day().await;
+    let text = format!("{RULES}@id(\"all\") @mode(\"monitor\") permit (principal, action, resource == App::\"wiki\");");
+    let report = replay(&world, &text, Filter::default());
+    assert_eq!(report.turned(), 0);
+    // alice twice and bob, who may already, and mallory, from whom the wiki is hidden
+    assert_eq!(report.monitored.get("all"), Some(&4));
+}
+
+#[tokio::test]
 async fn a_fact_that_nobody_was_asked_for_is_named() {
     let world = day().await;
     let text = format!(

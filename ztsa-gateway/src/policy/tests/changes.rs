@@ -107,7 +107,31 @@ fn groups_are_named_to_administrators_only_and_a_hidden_app_says_nothing_to_anyb
     assert!(words(&policies, case, false).is_empty());
     assert_eq!(words(&policies, case, true), ["allowed when the person is in the group ops"]);
     let hidden = compile(RULES);
-    assert!(words(&hidden, "[[case]]\napp = \"payroll\"\ngroups = [\"dev\"]", true).is_empty());
+    let db = "[[case]]\napp = \"db-prod\"\ngroups = [\"dev\"]\nposture = { \"disk.root\" = \"pass\" }";
+    assert!(words(&hidden, db, false).is_empty());
+    assert_eq!(words(&hidden, db, true), ["allowed when the person is in the group ops"]);
+    let payroll = "[[case]]\napp = \"payroll\"\ngroups = [\"dev\"]";
+    assert!(words(&hidden, payroll, false).is_empty());
+    assert_eq!(
+        words(&hidden, payroll, true),
+        [
+            "allowed when disk.root passes (now unknown), and the sign-in is fresh and as strong as mfa, and the person is in the group ops"
+        ],
+        "what more they need than the group"
+    );
+}
+
+#[test]
+fn a_group_that_keeps_people_out_is_not_among_those_that_would_let_them_in() {
+    let policies = compile(
+        "@id(\"ops\") permit (principal in Group::\"ops\", action, resource == App::\"payroll\");\n\
+         @id(\"not\") forbid (principal in Group::\"contractors\", action, resource);\n\
+         @id(\"disk\") forbid (principal, action, resource) unless { context.device.posture.disk_root.state == \"pass\" };",
+    );
+    assert_eq!(
+        words(&policies, "[[case]]\napp = \"payroll\"", true),
+        ["allowed when disk.root passes (now unknown), and the person is in the group ops"]
+    );
 }
 
 #[test]
@@ -119,6 +143,27 @@ fn what_monitored_policies_would_do_is_found_by_enforcing_them() {
     let one = monitored.first().unwrap();
     assert_eq!((monitored.len(), one.rule.id.as_str(), one.would), (1, "fw", case::Expect::Deny));
     assert_eq!(one.code.as_deref(), Some("posture.firewall"));
+}
+
+#[test]
+fn a_monitored_permit_is_told_of_those_whom_it_would_let_in_and_not_to_them() {
+    let policies = compile(
+        "@id(\"ops\") permit (principal in Group::\"ops\", action, resource == App::\"payroll\");\n\
+         @id(\"try\") @mode(\"monitor\") permit (principal in Group::\"dev\", action, resource == App::\"payroll\");\n\
+         @id(\"stop\") @mode(\"monitor\") forbid (principal, action, resource);",
+    );
+    let (scene, app) =
+        parse("[[case]]\napp = \"payroll\"\ngroups = [\"dev\"]").unwrap().pop().unwrap().scene(&policies, &apps()).unwrap();
+    let request = scene.request(&app);
+    let monitored = policies.monitored(&request);
+    let told: Vec<_> = monitored.iter().map(|one| (one.rule.id.as_str(), one.would)).collect();
+    assert_eq!(told, [("try", case::Expect::Allow)], "and no forbid, which would change nothing");
+    let explained = policies.explain(&request);
+    assert_eq!(explained.decision.problem().unwrap().code, "app.unknown");
+    assert!(explained.rules.is_empty() && explained.missing.is_empty() && explained.decision.shadow.is_empty());
+    let (scene, app) =
+        parse("[[case]]\napp = \"payroll\"\ngroups = [\"sales\"]").unwrap().pop().unwrap().scene(&policies, &apps()).unwrap();
+    assert_eq!(policies.monitored(&scene.request(&app)), []);
 }
 
 proptest! {
