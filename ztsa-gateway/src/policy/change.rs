@@ -10,9 +10,10 @@ use ztsa_proto::posture::{State, describe};
 use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::{self, Condition, ConditionKind};
 
+use super::annotation::Annotated;
 use super::case::Expect;
 use super::input::Recalled;
-use super::slice::Slice;
+use super::slice::{Slice, could_be};
 use super::{Decision, Policies, Request};
 use crate::posture::Fact;
 use crate::risk::{Counted, score};
@@ -77,6 +78,8 @@ struct Search<'a> {
     slice: &'a Slice,
     view: View,
     before: Expect,
+    /// Those whose remedies are for this person.
+    heard: Vec<&'a Annotated>,
     answer: &'a dyn Fn(&Request<'_>) -> Decision,
 }
 
@@ -90,8 +93,10 @@ impl Policies {
             return Vec::new();
         }
         let Some(slice) = self.slices.get(&request.app.name) else { return Vec::new() };
-        let before = Expect::of(&answer(request).verdict);
-        let search = Search { scene: Recalled::of(request), request, slice, view, before, answer };
+        let first = answer(request);
+        let before = Expect::of(&first.verdict);
+        let heard = self.heard(slice, &first, request, view);
+        let search = Search { scene: Recalled::of(request), request, slice, view, before, heard, answer };
         let mut changes = search.single();
         if before != Expect::Allow && changes.iter().all(|change| change.answer != Expect::Allow) {
             changes.extend(search.together());
@@ -101,6 +106,16 @@ impl Policies {
         changes.sort_by_key(|change| std::cmp::Reverse(change.answer));
         changes.truncate(TOLD);
         changes
+    }
+
+    /// Finds the policies whose remedies are told: those that decided. Where none did, an administrator reads those of every
+    /// policy that could be about the person.
+    fn heard<'s>(&self, slice: &'s Slice, first: &Decision, request: &Request<'_>, view: View) -> Vec<&'s Annotated> {
+        let user = self.vocabulary.user(request.identity);
+        let about = |rule: &Annotated| could_be(&rule.principal(), &user, request.identity, &self.vocabulary);
+        let undecided = first.policies.is_empty() && view.groups;
+        let heard = |rule: &&Annotated| first.policies.contains(&rule.id) || undecided && !rule.monitor && about(rule);
+        slice.rules.iter().filter(heard).collect()
     }
 }
 
@@ -340,8 +355,7 @@ impl Search<'_> {
     fn tell(&self, step: &Step) -> Condition {
         let fact = |id: &str| self.scene.facts.fact(id);
         let remedy = |id: &str| {
-            let mut own =
-                self.slice.rules.iter().filter(|rule| !rule.monitor && rule.facts.iter().any(|fact| fact == id));
+            let mut own = self.heard.iter().filter(|rule| rule.facts.iter().any(|fact| fact == id));
             let own = own.find_map(|rule| rule.remedy.clone());
             own.or_else(|| describe(id).map(|known| known.remedy.to_owned()))
         };

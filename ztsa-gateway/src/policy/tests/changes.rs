@@ -146,6 +146,35 @@ fn what_monitored_policies_would_do_is_found_by_enforcing_them() {
 }
 
 #[test]
+fn nobody_is_told_the_remedy_of_a_policy_that_did_not_decide() {
+    let policies = compile(
+        "@id(\"falcon\") @remedy(\"ask Robin to enrol the laptop in project Falcon\")\n\
+         forbid (principal in Group::\"falcon\", action, resource) unless { context.device.posture.disk_root.state == \"pass\" };\n\
+         @id(\"ops\") permit (principal in Group::\"ops\", action, resource);\n\
+         @id(\"disk\") forbid (principal, action, resource) unless { context.device.posture.disk_root.state == \"pass\" };\n\
+         @id(\"lock\") @remedy(\"lock it\") forbid (principal, action, resource == App::\"wiki\")\n\
+         unless { context.device.posture.lock_enabled.state == \"pass\" };",
+    );
+    let remedies = |case: &str| -> Vec<Option<String>> {
+        let (scene, app) = parse(case).unwrap().pop().unwrap().scene(&policies, &apps()).unwrap();
+        let view = View { groups: false, signals: false };
+        let changes = policies.changes(&scene.request(&app), view, &|request| policies.decide(request));
+        changes.into_iter().flat_map(|change| change.when).map(|condition| condition.remedy).collect()
+    };
+    let known = ztsa_proto::posture::describe("disk.root").unwrap().remedy.to_owned();
+    assert_eq!(remedies("[[case]]\napp = \"payroll\"\ngroups = [\"ops\"]"), [Some(known.clone())]);
+    assert_eq!(
+        remedies("[[case]]\napp = \"payroll\"\ngroups = [\"ops\", \"falcon\"]"),
+        [Some("ask Robin to enrol the laptop in project Falcon".to_owned())]
+    );
+    assert_eq!(
+        remedies("[[case]]\napp = \"wiki\"\ngroups = [\"ops\"]"),
+        [Some(known), Some("lock it".to_owned())],
+        "both decided, and each says its own"
+    );
+}
+
+#[test]
 fn a_monitored_permit_is_told_of_those_whom_it_would_let_in_and_not_to_them() {
     let policies = compile(
         "@id(\"ops\") permit (principal in Group::\"ops\", action, resource == App::\"payroll\");\n\
