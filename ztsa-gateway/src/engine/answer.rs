@@ -8,9 +8,11 @@ use ztsa_proto::name::AppName;
 use ztsa_proto::posture::State;
 use ztsa_proto::problem::Problem;
 use ztsa_proto::session::{DeviceInfo, SessionInfo, UserInfo};
+use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::{self, MissingFact, PolicyInfo, WhyResponse};
 
 use super::Engine;
+use super::judge::Judged;
 use crate::audit::Activity;
 use crate::authn::Session;
 use crate::config::App;
@@ -49,24 +51,26 @@ impl Engine {
         let session = self.seen(session);
         // what is asked and answered is on record, as for any other question
         let now = self.inner.clock.now();
-        let judged = self.judge(&session, &app, peer, now);
+        let judged = self.judge_new(&session, &app, peer, now, None);
         self.decided(Activity::Explain.into(), &session, &app, peer, now, &judged);
         match judged.problem() {
             Some(problem) if problem.code == HIDDEN => Err(Arc::clone(problem)),
-            problem => {
-                // who else may what, and by which groups, is not theirs to know
-                let mut why = self.explained(&session, &app, peer, View { groups: false, signals: true });
-                if let (Some(shown), Some(problem)) = (&mut why.problem, problem) {
-                    shown.decision.clone_from(&problem.decision);
-                }
-                Ok(why)
-            }
+            // who else may what, and by which groups, is not theirs to know
+            _ => Ok(self.explained(&judged, &session, &app, peer, now, View { groups: false, signals: true })),
         }
     }
 
-    /// Explains, to an administrator, also what the person may not know of.
-    pub(super) fn explained(&self, session: &Session, app: &App, peer: IpAddr, view: View) -> WhyResponse {
-        let (explanation, changes, scores) = self.explain(session, app, peer, self.inner.clock.now(), view);
+    /// Explains an answer; to an administrator also about what the person may not know of.
+    pub(super) fn explained(
+        &self,
+        judged: &Judged,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        view: View,
+    ) -> WhyResponse {
+        let (explanation, changes, scores) = self.explain(judged, session, app, peer, now, view);
         let (decision, problem) = match explanation.decision.verdict {
             Verdict::Allow => (why::Decision::Allow, None),
             Verdict::Deny(problem) => (why::Decision::Deny, Some(problem)),

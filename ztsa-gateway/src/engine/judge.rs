@@ -89,6 +89,23 @@ impl Engine {
         self.doubt_allowance(Judged::new(decision, by, facets), now)
     }
 
+    /// Answers for something new, which the gateway itself may have to refuse. `also` is a reason that only this question has.
+    pub(super) fn judge_new(
+        &self,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        also: Option<Box<Problem>>,
+    ) -> Judged {
+        let judged = self.judge(session, app, peer, now);
+        let also = self.admit().err().or(also).or_else(|| self.held(session, false).map(Box::new));
+        match also {
+            Some(problem) if judged.decision.is_allowed() => judged.refused(*problem),
+            _ => judged,
+        }
+    }
+
     /// Refuses whatever policy says: what was revoked, who is blocked, and whose risk is above the thresholds.
     fn outside(&self, session: &Session, scores: &Scores) -> Option<(By, Decision)> {
         let standing = self.standing(session).map(|decision| (By::Standing, decision));
@@ -124,30 +141,30 @@ impl Engine {
         self.config().apps.iter().find(|app| app.name == *name).cloned().ok_or(NoApp)
     }
 
-    /// Explains the answer that `judge` gives, and what would change it.
+    /// Explains an answer, and what would change it. What the gateway itself refuses nobody who asks can change.
     pub(super) fn explain(
         &self,
+        judged: &Judged,
         session: &Session,
         app: &App,
         peer: IpAddr,
         now: UnixTime,
         view: View,
     ) -> (Explanation, Vec<Change>, Scores) {
-        let facets = self.facets(session, peer, now);
-        let request = facets.request(session, app, peer, now);
+        let request = judged.facets.request(session, app, peer, now);
+        let (decision, scores) = (judged.decision.clone(), judged.facets.scores.clone());
+        let plain = |decision| Explanation { decision, rules: Vec::new(), missing: Vec::new() };
         let policies = self.inner.policies.load();
-        let mut explanation = policies.explain(&request);
-        if policies.is_visible(&request)
-            && let Some((_, decision)) = self.outside(session, &facets.scores)
-        {
-            explanation = Explanation { decision, rules: Vec::new(), missing: Vec::new() };
-        }
+        let explanation = match judged.by {
+            By::Gateway => return (plain(decision), Vec::new(), scores),
+            By::Policy => policies.explained(&request, decision),
+            By::Risk | By::Standing => plain(decision),
+        };
         let decide = |request: &Request<'_>| {
             let outside = self.outside(session, request.scores);
             outside.map_or_else(|| policies.decide(request), |(_, decision)| decision)
         };
-        let changes = policies.changes(&request, view, &decide);
-        (explanation, changes, facets.scores)
+        (explanation, policies.changes(&request, view, &decide), scores)
     }
 
     /// Tells what policies in monitor mode would have done.

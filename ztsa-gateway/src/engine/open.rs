@@ -18,7 +18,6 @@ use crate::authn::Session;
 use crate::config::App;
 use crate::lease::{Access, Lease, Opening};
 use crate::measure::Question;
-use crate::policy::Verdict;
 
 impl Engine {
     /// Decides and opens one tunnel. Without a grant the decision itself is the grant.
@@ -94,11 +93,7 @@ impl Engine {
         now: UnixTime,
         also: Option<Box<Problem>>,
     ) -> Result<Judged, Arc<Problem>> {
-        let mut judged = self.judge(session, app, peer, now);
-        let also = self.admit().err().or(also).or_else(|| self.held(session, false).map(Box::new));
-        if let (Verdict::Allow, Some(problem)) = (&judged.decision.verdict, also) {
-            judged = judged.refused(*problem);
-        }
+        let judged = self.judge_new(session, app, peer, now, also);
         let ask = ask.into();
         let question = match ask.activity {
             Activity::Grant => Question::Grant,

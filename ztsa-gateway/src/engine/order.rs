@@ -87,12 +87,17 @@ impl Engine {
             let tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
             tunnels.last().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |tunnel| tunnel.peer)
         };
+        let now = self.inner.clock.now();
         Ok(sessions
             .into_iter()
             .map(|session| {
                 let peer = peer(&session.id);
-                let why = self.explained(&session, &app, peer, View { groups: true, signals: true });
-                let monitored = self.monitored(&session, &app, peer, self.inner.clock.now());
+                let judged = self.judge_new(&session, &app, peer, now, None);
+                let view = View { groups: true, signals: true };
+                let mut why = self.explained(&judged, &session, &app, peer, now, view);
+                // nobody decided anything: nothing in the audit log answers to a number
+                why.problem.iter_mut().for_each(|problem| problem.decision = None);
+                let monitored = self.monitored(&session, &app, peer, now);
                 Explained { session, why, monitored }
             })
             .collect())

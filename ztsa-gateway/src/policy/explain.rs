@@ -46,7 +46,11 @@ pub struct Missing {
 impl Policies {
     /// Explains the answer that [`Policies::decide`] gives for the same request.
     pub fn explain(&self, request: &Request<'_>) -> Explanation {
-        let decision = self.decide(request);
+        self.explained(request, self.decide(request))
+    }
+
+    /// Explains an answer that was given to a request.
+    pub fn explained(&self, request: &Request<'_>, decision: Decision) -> Explanation {
         let slice = self.slices.get(&request.app.name);
         let hidden = decision.problem().is_some_and(|problem| problem.code == unknown().code);
         let Some(slice) = slice.filter(|_| !hidden) else {

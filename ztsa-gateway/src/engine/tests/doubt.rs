@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use ztsa_proto::jws::random_id;
+use ztsa_proto::why::Decision;
 
 use super::World;
 use super::evaluation::state;
+use super::world::PEER;
 use crate::store::Subject;
 
 const OVERFLOW: &str = "context.time.unix * 9223372036854775807 > 0";
@@ -70,6 +72,14 @@ async fn strict_tunnels_wait_when_the_store_is_out_for_too_long_and_go_on_when_i
     world.engine.store().revoke(Subject::Session(random_id().parse().unwrap()), world.engine.now(), "");
     world.engine.store().flush().await.unwrap_err();
     let states = || [&wiki, &db, &payroll].map(state);
+    let why = |app: &str| {
+        let why = world.engine.why(&alice, &app.parse().unwrap(), PEER).unwrap();
+        let quiet = why.policies.is_empty() && why.changes.is_empty() && why.missing.is_empty();
+        assert_eq!(quiet, why.decision == Decision::Deny, "nothing of theirs decided or would change it: {why:?}");
+        (why.decision, why.problem.map(|problem| (problem.code, problem.decision.is_some())))
+    };
+    let out = (Decision::Deny, Some(("gateway.unavailable".to_owned(), true)));
+    assert_eq!(why("wiki"), out, "as it would be refused: {:?}", world.open(&alice, "wiki").unwrap_err());
     world.engine.sweep();
     world.hand.advance(Duration::from_secs(39));
     assert_eq!(world.engine.sweep().suspended, 0);
@@ -77,10 +87,31 @@ async fn strict_tunnels_wait_when_the_store_is_out_for_too_long_and_go_on_when_i
     world.hand.advance(Duration::from_secs(1));
     assert_eq!(world.engine.sweep().suspended, 1);
     assert_eq!(states(), ["open", "suspended gateway.unavailable", "ended gateway.unavailable"]);
+    assert_eq!((why("wiki"), why("db")), (out.clone(), out.clone()));
+    let told = world.engine.explain_user(&alice.identity.user, &"db".parse().unwrap()).unwrap();
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((told.why.decision, told.why.changes.as_slice()), (Decision::Deny, [].as_slice()));
+    assert_eq!(told.why.problem.as_ref().map(|problem| &*problem.code), Some("gateway.unavailable"));
     other.execute_batch("COMMIT").unwrap();
     world.engine.store().flush().await.unwrap();
     assert_eq!(world.engine.sweep().restored, 1);
     assert_eq!(states(), ["open", "open", "ended gateway.unavailable"]);
+    assert_eq!((why("wiki"), why("db")), ((Decision::Allow, None), (Decision::Allow, None)));
+}
+
+#[tokio::test]
+async fn why_says_what_would_be_answered_while_the_gateway_goes_down() {
+    let world = World::new();
+    let (alice, mallory) = (world.session("alice", &["dev"], "laptop"), world.session("mallory", &[], "phone"));
+    world.engine.drain();
+    let refused = world.open(&alice, "wiki").unwrap_err();
+    let why = world.engine.why(&alice, &"wiki".parse().unwrap(), PEER).unwrap();
+    let problem = why.problem.unwrap();
+    assert_eq!((why.decision, &problem.code, refused.code.as_str()), (Decision::Deny, &refused.code, "gateway.draining"));
+    let log = world.log().await;
+    let line = log.iter().find(|line| line["unmapped"]["decision"] == problem.decision.as_deref().unwrap()).unwrap();
+    assert_eq!(line["status_code"], "gateway.draining", "what is told is what is written down");
+    assert_eq!(world.engine.why(&mallory, &"wiki".parse().unwrap(), PEER).unwrap_err().code, "app.unknown");
 }
 
 #[test]
