@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use ztsa_proto::jws::sha256_base64url;
 use ztsa_proto::name::{AppName, DeviceId, UserId};
 use ztsa_proto::posture::{Assurance, Check, State};
@@ -53,9 +53,9 @@ pub struct Case {
     pub code: Option<String>,
     /// The ids of the policies that decide, when they matter.
     pub policies: Option<Vec<String>>,
-    /// The state of the device: `unmanaged`, `approved` or `blocked`.
-    #[serde(default = "unmanaged")]
-    pub device: String,
+    /// The state of the device.
+    #[serde(default)]
+    pub device: Device,
     /// How the person signed in.
     #[serde(default)]
     pub auth: Auth,
@@ -88,6 +88,19 @@ pub enum Expect {
     Allow,
 }
 
+/// Says what an administrator said of the device of a case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// Nothing.
+    #[default]
+    Unmanaged,
+    /// It is managed.
+    Approved,
+    /// It must not be used.
+    Blocked,
+}
+
 /// Says how the person of a case signed in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +116,11 @@ pub struct Auth {
 
 /// Says what the device of a case reports for one check.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "a check is pass, fail, unknown, not_applicable or error, or a table of state, value and age"
+)]
 pub enum Fact {
     /// The state alone.
     State(State),
@@ -123,14 +140,14 @@ pub enum Fact {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Risk {
-    /// Of the person.
-    #[serde(default)]
+    /// Of the person, 0 to 100 like the others.
+    #[serde(default, deserialize_with = "score")]
     pub user: u8,
     /// Of the device.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "score")]
     pub device: u8,
     /// Of the session.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "score")]
     pub session: u8,
     /// The kinds of the signals behind them.
     #[serde(default)]
@@ -221,7 +238,7 @@ impl Case {
             scores: Scores::recalled([*user, *of_device, *session], kinds, &identity.user, now),
             identity,
             device: device(),
-            device_state: self.device.clone(),
+            device_state: self.device.as_str().to_owned(),
             facts: posture::judge(policies.catalogue(), reported.as_ref(), now),
             peer: self.ip,
             country: self.country.clone(),
@@ -234,6 +251,9 @@ impl Case {
         let decision = &explanation.decision;
         let answer = Expect::of(&decision.verdict);
         let mut wrong = Vec::new();
+        if self.expect.is_none() && self.code.is_none() && self.policies.is_none() {
+            wrong.push("it wants nothing, so it could not fail: add expect, code or policies".to_owned());
+        }
         if let Some(expect) = self.expect.filter(|expect| *expect != answer) {
             let why = decision.problem().map(|problem| format!(" ({problem})")).unwrap_or_default();
             wrong.push(format!("expected {}, got {}{why}", expect.as_str(), answer.as_str()));
@@ -286,6 +306,16 @@ impl Case {
     }
 }
 
+impl Device {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unmanaged => "unmanaged",
+            Self::Approved => "approved",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 impl Expect {
     /// Names the answer of a decision.
     pub fn of(verdict: &Verdict) -> Self {
@@ -320,8 +350,10 @@ fn issuer() -> String {
     "issuer".to_owned()
 }
 
-fn unmanaged() -> String {
-    "unmanaged".to_owned()
+fn score<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let score = u8::deserialize(from)?;
+    let wrong = || serde::de::Error::custom(format!("a score is from 0 to 100, not {score}"));
+    (score <= 100).then_some(score).ok_or_else(wrong)
 }
 
 fn nowhere() -> IpAddr {

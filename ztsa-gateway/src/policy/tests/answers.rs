@@ -319,6 +319,26 @@ fn cases_that_cannot_be_tried_are_refused() {
     assert!(tried("[[case]]\napp = \"wiki\"\nposture = { \"disk.rot\" = \"pass\" }").contains("disk.root"));
     assert!(parse("[[case]]\napp = \"wiki\"\nexpects = \"allow\"").unwrap_err().to_string().contains("expects"));
     assert!(parse("[[case]]\napp = \"wiki\"\nexpect = \"maybe\"").is_err());
+    let slip = |line: &str| parse(&format!("[[case]]\napp = \"wiki\"\nexpect = \"deny\"\n{line}")).unwrap_err().to_string();
+    for (line, told) in [
+        ("posture = { \"disk.root\" = { state = \"pass\", vlaue = 12 } }", "state, value and age"),
+        ("posture = { \"disk.root\" = \"passed\" }", "not_applicable"),
+        ("device = \"aproved\"", "approved"),
+        ("device = \"\"", "approved"),
+        ("risk = { user = 101 }", "0 to 100"),
+        ("risk = { session = 300 }", "300"),
+        ("auth = { arc = \"mfa\" }", "arc"),
+    ] {
+        let error = slip(line);
+        assert!(error.contains(told) && error.contains("line 4"), "{line}: {error}");
+    }
+    let idle = parse("[[case]]\nname = \"nothing\"\napp = \"wiki\"").unwrap().pop().unwrap();
+    let idle = idle.try_on(&policies, &apps()).unwrap().wrong;
+    assert!(idle.len() == 1 && idle[0].contains("add expect, code or policies"), "{idle:?}");
+    for wanted in ["expect = \"deny\"", "code = \"app.unknown\"", "policies = []"] {
+        let case = parse(&format!("[[case]]\napp = \"wiki\"\n{wanted}")).unwrap().pop().unwrap();
+        assert_eq!(case.try_on(&policies, &apps()).unwrap().wrong, Vec::<String>::new(), "{wanted}");
+    }
     let wrong = parse("[[case]]\napp = \"wiki\"\nexpect = \"allow\"").unwrap().pop().unwrap();
     assert_eq!(wrong.try_on(&policies, &apps()).unwrap().wrong.len(), 1, "a case that does not hold is told");
 }
