@@ -17,14 +17,14 @@ mod reload;
 mod session;
 mod signal;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 use ztsa_net::clock::Clock;
-use ztsa_proto::name::DeviceId;
+use ztsa_proto::name::{DeviceId, SessionId};
 use ztsa_proto::time::UnixTime;
 
 use crate::audit::Audit;
@@ -39,6 +39,7 @@ use crate::risk::Risk;
 use crate::store::Store;
 use crate::ticket::Tickets;
 
+pub use answer::Asking;
 pub use judge::NoApp;
 pub use live::Changed;
 pub use order::{Explained, OrderError, Revoked};
@@ -94,6 +95,8 @@ struct Inner {
     policies_pending: AtomicU64,
     grants: Mutex<grant::Grants>,
     sessions: Mutex<session::Sessions>,
+    /// The sessions whose question why is being answered.
+    asking: Mutex<HashSet<SessionId>>,
     /// When the requests of a blocked device were last written down.
     turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
     /// How much strangers have made it write down.
@@ -154,6 +157,7 @@ impl Engine {
             policies_pending: AtomicU64::new(seen),
             grants: Mutex::default(),
             sessions: Mutex::default(),
+            asking: Mutex::default(),
             turned_away: Mutex::default(),
             strangers: Mutex::default(),
             changes: AtomicU64::new(0),

@@ -1,12 +1,12 @@
 //! What a session is told: its apps, why an app answers as it does, and about itself.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ztsa_proto::app::{Access, AppInfo, AppList};
 use ztsa_proto::name::AppName;
 use ztsa_proto::posture::State;
-use ztsa_proto::problem::Problem;
+use ztsa_proto::problem::{self, Problem, Retry};
 use ztsa_proto::session::{DeviceInfo, SessionInfo, UserInfo};
 use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::{self, MissingFact, PolicyInfo, WhyResponse};
@@ -21,7 +21,48 @@ use crate::policy::{Change, Verdict, View};
 /// The code of the answer for an app that the person may not know of.
 const HIDDEN: &str = "app.unknown";
 
+/// Holds the one place that a session has for the question why, until it is dropped.
+#[derive(Debug)]
+pub struct Asking {
+    engine: Engine,
+    session: Arc<Session>,
+}
+
+impl Asking {
+    /// Explains what the session would be answered for an app now. It takes hundreds of answers to find what would change one:
+    /// never on a thread that carries bytes.
+    ///
+    /// # Errors
+    /// `app.unknown` for an app that the person may not know of.
+    pub fn why(&self, name: &AppName, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+        self.engine.why(&self.session, name, peer)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.engine.inner.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.session.id);
+    }
+}
+
 impl Engine {
+    /// Begins to explain something to a session.
+    ///
+    /// # Errors
+    /// `gateway.limit` while another question of the session is being answered.
+    pub fn asking(&self, session: &Arc<Session>) -> Result<Asking, Arc<Problem>> {
+        let mut asking = self.inner.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.insert(session.id.clone()) {
+            return Ok(Asking { engine: self.clone(), session: Arc::clone(session) });
+        }
+        let mut problem = problem::new("gateway.limit")
+            .with_detail("another question of this session is being answered")
+            .with_remedy("Ask again in a moment.")
+            .with_retry(Retry::After { seconds: Some(1) });
+        problem.status = 429;
+        Err(Arc::new(problem))
+    }
+
     /// Lists the apps that the person may know of, each with what they would be answered now.
     pub fn apps(&self, session: &Arc<Session>, peer: IpAddr) -> AppList {
         let now = self.inner.clock.now();
@@ -41,11 +82,7 @@ impl Engine {
         AppList { apps }
     }
 
-    /// Explains what the session would be answered for an app now.
-    ///
-    /// # Errors
-    /// `app.unknown` for an app that the person may not know of.
-    pub fn why(&self, session: &Arc<Session>, name: &AppName, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+    pub(super) fn why(&self, session: &Arc<Session>, name: &AppName, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
         let unknown = |_| self.not_found(Activity::Explain, session, peer, name.as_str());
         let app = self.named(name).map_err(unknown)?;
         let session = self.seen(session);

@@ -234,8 +234,13 @@ async fn why(
     query: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
     let Query(Which { app }) = query.map_err(|error| invalid(&parts, &error.body_text()))?;
-    let why =
-        parts.engine.why(&session, &app, peer.address).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
+    let asking = parts.engine.asking(&session).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
+    let why = tokio::task::spawn_blocking(move || asking.why(&app, peer.address)).await;
+    let why = why.unwrap_or_else(|error| {
+        tracing::error!(%error, "a question could not be answered");
+        Err(Arc::new(problem::new("gateway.unavailable")))
+    });
+    let why = why.map_err(|problem| refuse(&parts, Refused::new(problem)))?;
     Ok(json_with_nonce(&parts, StatusCode::OK, why))
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use ztsa_proto::jws::random_id;
+use ztsa_proto::problem::Retry;
 use ztsa_proto::why::Decision;
 
 use super::World;
@@ -112,6 +113,21 @@ async fn why_says_what_would_be_answered_while_the_gateway_goes_down() {
     let line = log.iter().find(|line| line["unmapped"]["decision"] == problem.decision.as_deref().unwrap()).unwrap();
     assert_eq!(line["status_code"], "gateway.draining", "what is told is what is written down");
     assert_eq!(world.engine.why(&mallory, &"wiki".parse().unwrap(), PEER).unwrap_err().code, "app.unknown");
+}
+
+#[test]
+fn a_session_asks_one_question_at_a_time() {
+    let world = World::new();
+    let (alice, bob) = (world.session("alice", &["dev"], "laptop"), world.session("bob", &["dev"], "tablet"));
+    let wiki = "wiki".parse().unwrap();
+    let asking = world.engine.asking(&alice).unwrap();
+    let refused = world.engine.asking(&alice).unwrap_err();
+    assert_eq!((refused.code.as_str(), refused.status), ("gateway.limit", 429));
+    assert_eq!(refused.retry, Retry::After { seconds: Some(1) });
+    assert!(world.engine.asking(&bob).unwrap().why(&wiki, PEER).is_ok(), "another session is not held up");
+    assert_eq!(asking.why(&wiki, PEER).unwrap().decision, Decision::Allow);
+    drop(asking);
+    assert!(world.engine.asking(&alice).is_ok(), "and the next may be asked");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use ztsa_proto::why::{Change, ConditionKind as Kind};
 
@@ -172,6 +174,39 @@ fn nobody_is_told_the_remedy_of_a_policy_that_did_not_decide() {
         [Some(known), Some("lock it".to_owned())],
         "both decided, and each says its own"
     );
+}
+
+#[test]
+fn however_much_policies_name_the_answers_asked_for_are_bounded() {
+    let mut text = "@id(\"ops\") permit (principal in Group::\"ops\", action, resource);\n".to_owned();
+    let classes: Vec<String> = (0..1_000).map(|number| format!("\"class{number}\"")).collect();
+    write!(
+        text,
+        "@id(\"acr\") forbid (principal, action, resource) unless {{ [{}].contains(context.auth.acr) }};",
+        classes.join(", ")
+    )
+    .unwrap();
+    (0..300).for_each(|number| {
+        writeln!(text, "permit (principal in Group::\"group{number}\", action, resource);").unwrap();
+    });
+    text.push_str("@id(\"never\") forbid (principal, action, resource) unless { context.risk.user > 50 };\n");
+    text.push_str("@id(\"late\") forbid (principal, action, resource) when { context.auth.age < 0 };");
+    let policies = compile(&text);
+    for (groups, view) in [("[\"ops\"]", false), ("[]", true)] {
+        let (scene, app) = parse(&format!("[[case]]\napp = \"wiki\"\ngroups = {groups}\nauth = {{ acr = \"pwd\" }}"))
+            .unwrap()
+            .pop()
+            .unwrap()
+            .scene(&policies, &apps())
+            .unwrap();
+        let asked = std::cell::Cell::new(0);
+        let decide = |request: &Request<'_>| {
+            asked.set(asked.get() + 1);
+            policies.decide(request)
+        };
+        policies.changes(&scene.request(&app), View { groups: view, signals: true }, &decide);
+        assert!((100..600).contains(&asked.get()), "{} answers", asked.get());
+    }
 }
 
 #[test]
