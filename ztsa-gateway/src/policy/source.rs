@@ -102,7 +102,15 @@ pub(super) fn read(dir: &Path) -> Result<Vec<Source>, PolicyError> {
     if files.len() > MAX_FILES {
         return Err(PolicyError::TooLarge { path: dir.to_owned(), what: "more than 1,000 policy files" });
     }
-    files.into_iter().map(read_file).collect()
+    let (mut sources, mut mistakes) = (Vec::with_capacity(files.len()), Vec::new());
+    for file in files {
+        match read_file(file) {
+            Ok(source) => sources.push(source),
+            Err(PolicyError::Mistakes(found)) => mistakes.extend(found),
+            Err(error) => return Err(error),
+        }
+    }
+    if mistakes.is_empty() { Ok(sources) } else { Err(PolicyError::Mistakes(mistakes)) }
 }
 
 fn read_file(file: PathBuf) -> Result<Source, PolicyError> {
@@ -110,8 +118,17 @@ fn read_file(file: PathBuf) -> Result<Source, PolicyError> {
     if std::fs::metadata(&file).map_err(fail)?.len() > MAX_FILE {
         return Err(PolicyError::TooLarge { path: file, what: "a policy file is larger than 4 MiB" });
     }
-    let text = std::fs::read_to_string(&file).map_err(fail)?;
+    let bytes = std::fs::read(&file).map_err(fail)?;
+    let text = String::from_utf8(bytes).map_err(|error| PolicyError::Mistakes(vec![no_text(&file, &error)]))?;
     Ok(Source { file, text })
+}
+
+/// Names the first byte that is no text.
+fn no_text(file: &Path, error: &std::string::FromUtf8Error) -> Mistake {
+    let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+    let good = Source { file: file.to_owned(), text: String::from_utf8_lossy(good).into_owned() };
+    let hint = "save it as UTF-8".to_owned();
+    good.mistake(good.text.len(), "this is not UTF-8".to_owned(), Some(hint))
 }
 
 fn list(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
@@ -127,6 +144,18 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     Ok(files)
 }
 
+/// What else changes with a file: who may read it, and which file it is.
+#[cfg(unix)]
+fn state(seen: &std::fs::Metadata) -> (u64, u32, i64, i64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (seen.ino(), seen.mode(), seen.ctime(), seen.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn state(seen: &std::fs::Metadata) -> bool {
+    seen.permissions().readonly()
+}
+
 /// Sums up the names, sizes and times of the policy files, to notice that one changed.
 ///
 /// # Errors
@@ -137,7 +166,9 @@ pub fn fingerprint(dir: &Path) -> Result<u64, PolicyError> {
     let mut hasher = DefaultHasher::new();
     for file in files {
         let seen = std::fs::metadata(&file).ok();
-        (seen.as_ref().map(std::fs::Metadata::len), seen.and_then(|seen| seen.modified().ok())).hash(&mut hasher);
+        let seen = seen.as_ref();
+        (seen.map(std::fs::Metadata::len), seen.and_then(|seen| seen.modified().ok())).hash(&mut hasher);
+        seen.map(state).hash(&mut hasher);
         file.hash(&mut hasher);
     }
     Ok(hasher.finish())

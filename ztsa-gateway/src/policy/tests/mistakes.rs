@@ -115,6 +115,22 @@ fn a_directory_is_read_in_order_and_without_what_editors_leave() {
     assert_ne!(fingerprint(&dir).unwrap(), before);
     let error = Policies::load(&dir, &apps(), &Arc::default()).unwrap_err().to_string();
     assert!(error.contains("b.cedar:1:"), "{error}");
+    // Latin-1, in two files
+    std::fs::write(dir.join("c.cedar"), b"// a\n// \xe9\n").unwrap();
+    std::fs::write(dir.join("d.cedar"), b"\xff\xfep\0e\0").unwrap();
+    let error = Policies::load(&dir, &apps(), &Arc::default()).unwrap_err();
+    let places: Vec<_> = error.mistakes().iter().map(|mistake| (mistake.line, mistake.column)).collect();
+    assert_eq!(places, [(2, 4), (1, 1)], "{error}");
+    assert!(error.to_string().contains("save it as UTF-8"), "{error}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |mode| std::fs::set_permissions(dir.join("b.cedar"), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o600);
+        let unreadable = fingerprint(&dir).unwrap();
+        mode(0o644);
+        assert_ne!(fingerprint(&dir).unwrap(), unreadable, "a file that may be read now is tried again");
+    }
     std::fs::remove_dir_all(&dir).unwrap();
     assert!(matches!(Policies::load(&dir, &apps(), &Arc::default()), Err(PolicyError::Read { .. })));
 }
