@@ -29,7 +29,7 @@ use export::Export;
 use writer::Writer;
 
 pub use export::{ExportState, OtlpError};
-pub use input::{About, By, Input, Sheet, VERSION};
+pub use input::{About, By, Input, Sheet, VERSION, digest};
 pub use record::{Activity, Actor, Entity, Outcome, Record, Traffic};
 
 /// Appends records to the audit log; cheap to clone.

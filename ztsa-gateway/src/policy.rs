@@ -48,6 +48,9 @@ pub use input::{DeviceSheet, Recalled};
 pub(crate) use slice::nothing;
 pub use source::{Mistake, PolicyError, Source, fingerprint};
 
+/// What is said of a set without any policy.
+pub const NONE: &str = "there is no policy, so every app is denied to everybody";
+
 /// Holds a validated set of policies, compiled into one slice per app.
 #[derive(Debug)]
 pub struct Policies {

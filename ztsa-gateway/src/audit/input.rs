@@ -87,7 +87,7 @@ pub enum About {
 pub struct Sheet {
     /// What it is about.
     pub about: About,
-    /// The first 132 bits of the SHA-256 of `text`, in base64url.
+    /// The [`digest`] of `text`.
     pub digest: String,
     /// One JSON object.
     pub text: Arc<str>,
@@ -109,11 +109,17 @@ struct Known {
 /// Digests beyond this many, and twice what was left the last time, are looked through for those that nobody holds.
 const KEPT: usize = 4_096;
 
+/// Names a sheet by its text: the first 132 bits of its SHA-256, in base64url.
+pub fn digest(text: &str) -> String {
+    let mut digest = sha256_base64url(text.as_bytes());
+    digest.truncate(22);
+    digest
+}
+
 impl Sheets {
     /// Makes a sheet of a JSON object.
     pub(super) fn sheet(&self, about: About, text: &str) -> Sheet {
-        let mut digest = sha256_base64url(text.as_bytes());
-        digest.truncate(22);
+        let digest = digest(text);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { sheets, most } = &mut *known;
         let kept = sheets.get(&digest).and_then(Weak::upgrade);

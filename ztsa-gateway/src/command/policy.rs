@@ -10,8 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use ztsa_gateway::admin::request::Request;
 use ztsa_gateway::config::{App, Config};
-use ztsa_gateway::policy::case;
-use ztsa_gateway::policy::{Policies, PolicyError, schema};
+use ztsa_gateway::policy::{self, Policies, PolicyError, case, schema};
 use ztsa_gateway::posture::Catalogue;
 
 use super::failure::Failure;
@@ -91,7 +90,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             let (_, policies) = load(&place)?;
             warn(&policies);
             let shown = if args.socket.json {
-                let warnings: Vec<String> = policies.warnings().iter().map(ToString::to_string).collect();
+                let warnings: Vec<String> = warnings(&policies).collect();
                 json!({ "policies": policies.len(), "warnings": warnings }).to_string()
             } else {
                 format!("{} policies are good", policies.len())
@@ -131,9 +130,12 @@ pub(crate) fn failure(error: PolicyError) -> Failure {
 
 /// Says on stderr what is probably not meant.
 pub(crate) fn warn(policies: &Policies) {
-    for warning in policies.warnings() {
-        tracing::warn!("{warning}");
-    }
+    warnings(policies).for_each(|warning| tracing::warn!("{warning}"));
+}
+
+fn warnings(policies: &Policies) -> impl Iterator<Item = String> {
+    let none = policies.is_empty().then(|| policy::NONE.to_owned());
+    none.into_iter().chain(policies.warnings().iter().map(ToString::to_string))
 }
 
 fn load(place: &Where) -> Result<(Vec<Arc<App>>, Policies), Failure> {
@@ -145,6 +147,7 @@ fn load(place: &Where) -> Result<(Vec<Arc<App>>, Policies), Failure> {
 
 fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
     let (apps, policies) = load(&test.place)?;
+    warn(&policies);
     let files = if test.files.is_empty() { beside(&test.place)? } else { test.files.clone() };
     let (mut right, mut wrong) = (0_usize, Vec::new());
     for file in &files {

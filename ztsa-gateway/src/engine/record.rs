@@ -11,7 +11,7 @@ use crate::audit::{Activity, Actor, Audit, Entity, Outcome, Record, Traffic};
 use crate::authn::Session;
 use crate::config::App;
 use crate::lease::{Closed, End, Lease, Selector, Tunnel};
-use crate::policy::{Policies, PolicyError};
+use crate::policy::{self, Policies, PolicyError};
 
 /// What was asked for, and why in the person's own words.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +131,7 @@ pub(super) fn loaded(audit: &Audit, now: UnixTime, policies: &Policies) {
         tracing::warn!("{warning}");
     }
     if policies.is_empty() {
-        tracing::warn!("there is no policy, so every app is denied to everybody");
+        tracing::warn!("{}", policy::NONE);
     }
     let message = format!("{} policies loaded", policies.len());
     tracing::info!("{message}");

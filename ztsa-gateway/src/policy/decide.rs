@@ -165,7 +165,7 @@ fn stepped_up(slice: &Slice, request: &Request<'_>, ids: Vec<String>) -> Decisio
         problem.remedy = Some(remedy);
     }
     let wanted = || rules.iter().filter_map(|rule| rule.step_up.as_ref());
-    // the first in the order of the files: the issuer takes the values as alternatives (OpenID Connect 3.1.2.1)
+    // the first by the policies' ids: the issuer takes the values as alternatives (OpenID Connect 3.1.2.1)
     problem.acr_values = wanted().find_map(|step_up| step_up.acr_values.clone());
     problem.max_age = wanted().filter_map(|step_up| step_up.max_age).min().map(|age| age.as_secs());
     if let Some(untold) = untold(&problem, request.identity) {

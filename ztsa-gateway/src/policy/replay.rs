@@ -52,6 +52,8 @@ pub struct Report {
     pub lines: u64,
     /// The lines that no gateway of ztsa wrote, or that cannot be read.
     pub foreign: u64,
+    /// The lines of claims or facts that are not what their digest says, and were left out.
+    pub altered: u64,
     /// The files whose last line was cut.
     pub torn: u64,
     /// The decisions in the log, without those that the filter leaves out.
@@ -163,6 +165,8 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// It cannot be read. What its lines are is never an error.
     pub fn file(&mut self, mut file: impl BufRead) -> io::Result<()> {
+        // each file says what its lines refer to: what an earlier one said is not kept
+        self.log = Log::default();
         lines(&mut file, |line, torn| {
             self.report.lines += 1;
             let read = self.log.read(line, self.policies.catalogue());
@@ -174,6 +178,7 @@ impl<'a> Replay<'a> {
         let past = match line {
             Line::Other => return,
             Line::Foreign => return self.report.foreign += 1,
+            Line::Altered => return self.report.altered += 1,
             Line::Question(_) => return self.report.questions += 1,
             Line::Lost(lost) => {
                 self.report.decisions += 1;
@@ -253,6 +258,11 @@ impl Group {
 }
 
 impl Report {
+    /// Says whether nothing follows from it: no decision was made again, and that is not because none was policy's.
+    pub fn is_void(&self) -> bool {
+        self.replayed == 0 && (self.outside.is_empty() || !self.lost.is_empty())
+    }
+
     /// Counts the decisions that turn.
     pub fn turned(&self) -> u64 {
         self.groups.iter().map(|group| group.count).sum()
@@ -280,7 +290,7 @@ pub fn find(mut file: impl BufRead, id: &str, log: &mut Log, policies: &Policies
         let is = match &read {
             Line::Decision(past) | Line::Question(past) => past.id == id,
             Line::Lost(_) => contains(line, id.as_bytes()),
-            Line::Other | Line::Foreign => false,
+            Line::Other | Line::Foreign | Line::Altered => false,
         };
         if is && found.is_none() {
             found = Some(read);

@@ -10,6 +10,7 @@ use ztsa_gateway::policy::case::{Case, Expect};
 use ztsa_gateway::policy::replay::{Line, Log, Past, find};
 use ztsa_gateway::policy::{self, Change, Monitored, Policies, View};
 use ztsa_proto::name::AppName;
+use ztsa_proto::text::printable;
 use ztsa_proto::why;
 
 use super::super::failure::Failure;
@@ -29,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Explain a past decision by the id that the person was told.
-    #[arg(long, value_name = "ID", requires = "against", conflicts_with_all = ["user", "app"], allow_hyphen_values = true)]
+    #[arg(long, value_name = "ID", requires = "against", conflicts_with_all = ["user", "app", "groups", "posture", "acr", "device", "ip"], allow_hyphen_values = true)]
     decision: Option<String>,
     /// With --decision: the audit logs that may hold it, rotated ones too; `-` reads stdin.
     #[arg(long, value_name = "AUDIT", requires = "decision", num_args = 1..)]
@@ -108,7 +109,7 @@ fn past(
         Some(Line::Lost(lost)) => {
             return Err(Failure::new(format!("the decision {id} cannot be made again: {}", lost.as_str())));
         }
-        Some(Line::Other | Line::Foreign) | None => {
+        Some(Line::Other | Line::Foreign | Line::Altered) | None => {
             return Err(Failure::new(format!("no decision {id} is in these files"))
                 .hint("name the audit log of that time with --against, rotated ones too"));
         }
@@ -121,11 +122,15 @@ fn past(
         return line(&json!({ "past": recorded(&past), "now": now }).to_string());
     }
     let Past { recalled, .. } = &*past;
-    let by = if past.policies.is_empty() { past.by.as_str().to_owned() } else { past.policies.join(", ") };
-    let code = past.code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-    line(&format!("{} {} of {} at {}", past.activity, past.app, recalled.identity.user, recalled.now.rfc3339()))?;
+    // what a file says is fit for a terminal only when it was made so
+    let fit = |text: &str| printable(text, 80);
+    let policies: Vec<String> = past.policies.iter().map(|id| fit(id)).collect();
+    let by = if policies.is_empty() { past.by.as_str().to_owned() } else { policies.join(", ") };
+    let code = past.code.as_ref().map(|code| format!(" {}", fit(code))).unwrap_or_default();
+    let (activity, user) = (fit(&past.activity), printable(&recalled.identity.user.to_string(), 300));
+    line(&format!("{activity} {} of {user} at {}", past.app, recalled.now.rfc3339()))?;
     line(&format!("  was {}{code} by {by}", past.answer.as_str()))?;
-    line(&format!("  from {} on device {} ({})", recalled.peer, recalled.device, recalled.device_state))?;
+    line(&format!("  from {} on device {} ({})", recalled.peer, recalled.device, fit(&recalled.device_state)))?;
     let scores = &recalled.scores;
     line(&format!("  risk: user {}, device {}, session {}", scores.user, scores.device, scores.session))?;
     if past.by != By::Policy {

@@ -87,8 +87,9 @@ pub(super) fn run(args: Args, json: bool) -> Result<(), Failure> {
     } else {
         say(&report, args.against.len())?;
     }
-    if report.replayed == 0 && report.outside.is_empty() {
-        return Err(Failure::new("there is no decision to replay").hint("name audit logs of a gateway with --against"));
+    if report.is_void() {
+        return Err(Failure::new("there is no decision to replay")
+            .hint("name audit logs of a gateway with --against, each from its beginning"));
     }
     let fails = |group: &&Group| match args.fail_on {
         FailOn::Any => true,
@@ -138,6 +139,9 @@ fn say(report: &Report, files: usize) -> Result<(), Failure> {
     if report.foreign > 0 {
         row("other lines", format!("{} that no gateway of ztsa wrote or that cannot be read", report.foreign))?;
     }
+    if report.altered > 0 {
+        row("altered", format!("{} lines of claims or facts are not what their digest says: run `ztsa-gateway audit verify`", report.altered))?;
+    }
     if report.torn > 0 {
         row("cut lines", format!("{} at the end of a file", report.torn))?;
     }
@@ -149,8 +153,11 @@ fn say(report: &Report, files: usize) -> Result<(), Failure> {
 
 fn say_group(group: &Group) -> Result<(), Failure> {
     let key = &group.key;
-    let list = |policies: &[String]| if policies.is_empty() { "no policy".to_owned() } else { policies.join(", ") };
-    let code = |code: &Option<String>| code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
+    // what a file says is fit for a terminal only when it was made so
+    let list = |policies: &[String]| {
+        if policies.is_empty() { "no policy".to_owned() } else { some(policies.iter().map(|id| printable(id, 80))) }
+    };
+    let code = |code: &Option<String>| code.as_ref().map(|code| format!(" {}", printable(code, 80))).unwrap_or_default();
     line(&format!(
         "\n{} -> {}: {}, {}, {}",
         key.before.as_str(),
@@ -216,6 +223,7 @@ fn shown(report: &Report, files: usize) -> Value {
         "lines": report.lines,
         "foreign": report.foreign,
         "torn": report.torn,
+        "altered": report.altered,
         "decisions": report.decisions,
         "left_out": report.left_out,
         "questions": report.questions,

@@ -172,6 +172,53 @@ async fn lines_that_say_nothing_are_counted_and_harm_nothing() {
 }
 
 #[tokio::test]
+async fn claims_and_facts_that_somebody_changed_are_left_out_and_counted() {
+    let world = day().await;
+    let config = world.engine.config();
+    let text = std::fs::read_to_string(&config.audit.file).unwrap();
+    let policies = compile(&world, RULES);
+    let replayed = |text: &str| {
+        let mut replay = Replay::new(&policies, &config.apps, Filter::default());
+        replay.file(text.as_bytes()).unwrap();
+        replay.finish()
+    };
+    assert_eq!((replayed(&text).altered, replayed(&text).replayed), (0, 13));
+    // mallory's claims get a group, under the digest of what they were
+    let promoted = text.replace("\"groups\":[]", "\"groups\":[\"dev\"]");
+    let report = replayed(&promoted);
+    assert_eq!((report.altered, report.turned(), report.replayed), (1, 0, 10), "her three decisions are not made again");
+    assert_eq!(report.lost.get(&Lost::NoSheet), Some(&3));
+    // and so for what a device said
+    let state = |state: &str| format!("\"disk.root\":{{\"state\":\"{state}\"");
+    assert!(text.contains(&state("pass")), "{text}");
+    let failed = replayed(&text.replace(&state("pass"), &state("fail")));
+    assert_eq!((failed.altered, failed.turned()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_report_of_which_nothing_could_be_decided_again_says_nothing() {
+    let world = day().await;
+    let config = world.engine.config();
+    let text = std::fs::read_to_string(&config.audit.file).unwrap();
+    let policies = compile(&world, RULES);
+    let void = |wanted: &dyn Fn(&Value) -> bool| {
+        let lines = text.lines().filter(|line| wanted(&serde_json::from_str(line).unwrap()));
+        let mut replay = Replay::new(&policies, &config.apps, Filter::default());
+        replay.file(lines.map(|line| format!("{line}\n")).collect::<String>().as_bytes()).unwrap();
+        replay.finish().is_void()
+    };
+    let by = |line: &Value, who: &str| line["unmapped"]["input"]["by"] == who;
+    let sheet = |line: &Value| line["class_uid"] == 5002 || line["class_uid"] == 5003;
+    assert!(!void(&|_| true));
+    assert!(void(&|_| false), "no line at all");
+    assert!(!void(&|line| sheet(line) || by(line, "risk")), "policy had no say in any of them");
+    assert!(void(&|line| by(line, "risk") || by(line, "policy")), "what they were decided from is missing");
+    let of_alice = |line: &Value| line.to_string().contains("alice");
+    let known = |line: &Value| sheet(line) && !of_alice(line);
+    assert!(void(&|line| known(line) || by(line, "risk") || by(line, "policy") && of_alice(line)), "all of alice is missing");
+}
+
+#[tokio::test]
 async fn a_decision_is_found_by_the_id_that_the_person_was_told() {
     let world = day().await;
     let bob = world.session("bob", &["dev"], "tablet");

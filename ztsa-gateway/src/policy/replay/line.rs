@@ -9,7 +9,7 @@ use serde_json::Value;
 use ztsa_proto::name::{AppName, DeviceId};
 use ztsa_proto::time::UnixTime;
 
-use crate::audit::{By, Input, VERSION};
+use crate::audit::{By, Input, VERSION, digest};
 use crate::authn::Identity;
 use crate::policy::case::Expect;
 use crate::policy::{DeviceSheet, Recalled};
@@ -31,6 +31,8 @@ pub enum Line {
     Question(Box<Past>),
     /// A decision that cannot be made again.
     Lost(Lost),
+    /// Claims or facts that are not what their digest says: somebody changed the line.
+    Altered,
     /// Another event of a gateway.
     Other,
     /// Nothing that a gateway of ztsa wrote.
@@ -44,7 +46,7 @@ pub enum Lost {
     NoInput,
     /// A newer version wrote it.
     Newer,
-    /// What it refers to is not in these files, or not before it.
+    /// What it refers to is not before it in its file.
     NoSheet,
     /// It was about no app of the gateway.
     NoApp,
@@ -58,7 +60,7 @@ impl Lost {
         match self {
             Self::NoInput => "an older version wrote them, without what they were decided from",
             Self::Newer => "a newer version wrote them",
-            Self::NoSheet => "the claims or facts they were decided from are not before them in these files",
+            Self::NoSheet => "the claims or facts they were decided from are not before them in their file",
             Self::NoApp => "they were about no app",
             Self::AppGone => "their app is not in the configuration",
         }
@@ -163,21 +165,26 @@ impl Log {
         }
         match event.class_uid {
             DECISION if event.unmapped.decision.is_some() => self.decision(event, catalogue),
-            DEVICE | PERSON => {
-                self.keep(event.unmapped);
-                Line::Other
-            }
+            DEVICE | PERSON => self.keep(event.unmapped),
             _ => Line::Other,
         }
     }
 
-    fn keep(&mut self, sheet: Unmapped) {
-        let Some(digest) = sheet.digest else { return };
-        if let Some(person) = sheet.person {
-            self.people.insert(digest, Arc::new(person));
-        } else if let Some(device) = sheet.device {
-            self.devices.insert(digest, device);
+    /// Keeps what later lines refer to by its digest, when it is that.
+    fn keep(&mut self, sheet: Unmapped) -> Line {
+        let Some(claimed) = sheet.digest else { return Line::Other };
+        let is = |text: serde_json::Result<String>| text.is_ok_and(|text| digest(&text) == claimed);
+        match (sheet.person, sheet.device) {
+            (Some(person), _) if is(serde_json::to_string(&person)) => {
+                self.people.insert(claimed, Arc::new(person));
+            }
+            (None, Some(device)) if is(serde_json::to_string(&device)) => {
+                self.devices.insert(claimed, device);
+            }
+            (None, None) => {}
+            _ => return Line::Altered,
         }
+        Line::Other
     }
 
     fn decision(&self, event: Event, catalogue: &Catalogue) -> Line {
