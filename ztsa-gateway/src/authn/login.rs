@@ -98,7 +98,7 @@ impl Issuer {
         bound(&access, device).map_err(|fault| self.refused(ACCESS, fault))?;
         let subject = subject_of(&access).ok_or_else(|| self.refused(ACCESS, TokenFault::Claim("sub")))?;
         let id = self.id_token(form, &access, &subject, renewing, now).await?;
-        if self.config.userinfo && self.config.tokens != Tokens::Userinfo && self.groups(&[&access, &id]).is_none() {
+        if self.config.userinfo && self.config.tokens != Tokens::Userinfo && self.groups(&[&access, &id])?.is_none() {
             let more = self.userinfo(token, now).await?;
             // OpenID Connect Core section 5.3.2: never another person's answer
             if subject_of(&more).as_deref() != Some(&subject) {
@@ -200,7 +200,7 @@ impl Issuer {
             None => jwt::time(access, "auth_time").map_err(refused)?,
         };
         let issued = [jwt::time(access, "iat").map_err(refused)?, jwt::time(id, "iat").map_err(refused)?];
-        let groups = self.groups(&[access, id]);
+        let groups = self.groups(&[access, id])?;
         if groups.is_none() && [access, id].iter().any(|claims| self.overflows(claims)) {
             return Err(refused(TokenFault::GroupOverage));
         }
@@ -233,9 +233,19 @@ impl Issuer {
     }
 
     /// Finds the groups in the first claims that have any: under the claim's own name, else along its dots (`realm_access.roles`).
-    fn groups(&self, sources: &[&Claims]) -> Option<Vec<String>> {
+    ///
+    /// # Errors
+    /// They are more or longer than is taken: what is left out of them could be what a policy forbids.
+    fn groups(&self, sources: &[&Claims]) -> Result<Option<Vec<String>>, AuthnError> {
         let name = &self.config.groups_claim;
-        sources.iter().find_map(|claims| words(claim::find(claims, name)))
+        let Some(value) = sources.iter().find_map(|claims| claim::find(claims, name).filter(|value| lists(value))) else {
+            return Ok(None);
+        };
+        let several = || value.as_array().into_iter().flatten().filter_map(Value::as_str).chain(value.as_str());
+        if several().filter(|group| !group.is_empty()).count() > MOST_GROUPS || several().any(|group| group.len() > LONGEST) {
+            return Err(self.refused("sign-in", TokenFault::TooManyGroups));
+        }
+        Ok(words(Some(value)))
     }
 }
 
@@ -278,6 +288,11 @@ fn address(claims: &Claims) -> Option<(String, bool)> {
         Some(word) => word == &Value::Bool(true),
     };
     Some((email, verified))
+}
+
+/// Says whether a value is read as words.
+fn lists(value: &Value) -> bool {
+    value.is_string() || value.is_array()
 }
 
 /// Reads a list of words, or one word; what is no text or too long is left out.

@@ -74,6 +74,11 @@ pub enum TokenFault {
         "the person is in more groups than the issuer puts into a token (group overage): at the issuer, give out only the groups assigned to the application, or app roles with groups_claim = \"roles\" here"
     )]
     GroupOverage,
+    /// The person is in more groups, or in one with a longer name, than is taken.
+    #[error(
+        "the person is in more than 512 groups, or in one whose name is longer than 256 bytes: at the issuer, give out only the groups assigned to the application"
+    )]
+    TooManyGroups,
     /// It was exchanged with the keys of as many devices as it may be.
     #[error(
         "it was exchanged with the key of another device before: sign in on each device by itself, and let the processes of one job share a state directory"

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fake::{NOW, World, after, changed, form};
-use crate::authn::ExchangeForm;
+use crate::authn::{AuthnError, ExchangeForm, TokenFault};
 
 /// The address that a sign-in with these claims in the ID token has.
 async fn email(world: &World, claims: &Value) -> Option<String> {
@@ -59,4 +59,22 @@ async fn an_address_that_is_no_longer_verified_goes_with_the_next_renewal() {
     let id = world.id(&json!({"email": "ceo@example.com", "email_verified": false}));
     let next = world.exchange(renew(Some(&id)), after(110)).await.unwrap().session;
     assert_eq!((&next.id, &next.identity.email), (&session.id, &None));
+}
+
+#[tokio::test]
+async fn groups_that_would_be_left_out_are_refused_aloud() {
+    let world = World::new("");
+    let exchange = async |groups: Value| {
+        let exchanged = world.exchange(form(&world.access(&json!({"groups": groups})), None), NOW).await;
+        exchanged.map(|exchanged| exchanged.session.identity.groups.len())
+    };
+    let numbered = |count: usize| (0..count).map(|number| format!("group-{number}")).collect::<Vec<_>>();
+    assert_eq!(exchange(json!(numbered(512))).await.unwrap(), 512);
+    assert_eq!(exchange(json!("g".repeat(256))).await.unwrap(), 1);
+    // a forbid on the last one must not be passed by being in so many others
+    for groups in [json!(numbered(513)), json!(["dev", "g".repeat(257)]), json!("g".repeat(257))] {
+        let error = exchange(groups).await.unwrap_err();
+        assert!(matches!(&error, AuthnError::Refused { fault: TokenFault::TooManyGroups, .. }), "{error}");
+        assert!(error.to_string().contains("512 groups"), "{error}");
+    }
 }
