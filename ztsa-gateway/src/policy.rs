@@ -128,11 +128,7 @@ impl Policies {
     ///
     /// # Errors
     /// As for [`Policies::load`], and [`PolicyError::Moving`] for files that changed each time while they were read.
-    pub fn load_settled(
-        dir: &Path,
-        apps: &[Arc<App>],
-        catalogue: &Arc<Catalogue>,
-    ) -> (u64, Result<Self, PolicyError>) {
+    pub fn load_settled(dir: &Path, apps: &[Arc<App>], catalogue: &Arc<Catalogue>) -> (u64, Result<Self, PolicyError>) {
         source::settled(dir, |dir| Self::load(dir, apps, catalogue))
     }
 

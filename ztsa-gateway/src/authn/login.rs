@@ -238,11 +238,14 @@ impl Issuer {
     /// They are more or longer than is taken: what is left out of them could be what a policy forbids.
     fn groups(&self, sources: &[&Claims]) -> Result<Option<Vec<String>>, AuthnError> {
         let name = &self.config.groups_claim;
-        let Some(value) = sources.iter().find_map(|claims| claim::find(claims, name).filter(|value| lists(value))) else {
+        let Some(value) = sources.iter().find_map(|claims| claim::find(claims, name).filter(|value| lists(value)))
+        else {
             return Ok(None);
         };
         let several = || value.as_array().into_iter().flatten().filter_map(Value::as_str).chain(value.as_str());
-        if several().filter(|group| !group.is_empty()).count() > MOST_GROUPS || several().any(|group| group.len() > LONGEST) {
+        if several().filter(|group| !group.is_empty()).count() > MOST_GROUPS
+            || several().any(|group| group.len() > LONGEST)
+        {
             return Err(self.refused("sign-in", TokenFault::TooManyGroups));
         }
         Ok(words(Some(value)))

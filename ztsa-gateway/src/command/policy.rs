@@ -130,7 +130,9 @@ pub(crate) fn failure(error: PolicyError) -> Failure {
 
 /// Says on stderr what is probably not meant.
 pub(crate) fn warn(policies: &Policies) {
-    warnings(policies).for_each(|warning| tracing::warn!("{warning}"));
+    for warning in warnings(policies) {
+        tracing::warn!("{warning}");
+    }
 }
 
 fn warnings(policies: &Policies) -> impl Iterator<Item = String> {

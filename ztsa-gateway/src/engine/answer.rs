@@ -82,7 +82,12 @@ impl Engine {
         AppList { apps }
     }
 
-    pub(super) fn why(&self, session: &Arc<Session>, name: &AppName, peer: IpAddr) -> Result<WhyResponse, Arc<Problem>> {
+    pub(super) fn why(
+        &self,
+        session: &Arc<Session>,
+        name: &AppName,
+        peer: IpAddr,
+    ) -> Result<WhyResponse, Arc<Problem>> {
         let unknown = |_| self.not_found(Activity::Explain, session, peer, name.as_str());
         let app = self.named(name).map_err(unknown)?;
         let session = self.seen(session);

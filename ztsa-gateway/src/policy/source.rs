@@ -70,7 +70,7 @@ pub enum PolicyError {
         what: &'static str,
     },
     /// The files changed each time while they were read.
-    #[error("{}: the policies changed while they were read, {TRIES} times in a row", .path.display())]
+    #[error("{}: the policies changed while they were read, each of several times", .path.display())]
     Moving {
         /// The directory.
         path: PathBuf,

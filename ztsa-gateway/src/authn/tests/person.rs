@@ -15,7 +15,11 @@ async fn email(world: &World, claims: &Value) -> Option<String> {
 async fn an_address_that_the_issuer_calls_unverified_is_none() {
     let world = World::new("");
     for word in [json!(true), json!("true")] {
-        assert_eq!(email(&world, &json!({"email_verified": word})).await.as_deref(), Some("alice@example.com"), "{word}");
+        assert_eq!(
+            email(&world, &json!({"email_verified": word})).await.as_deref(),
+            Some("alice@example.com"),
+            "{word}"
+        );
     }
     assert_eq!(email(&world, &json!({})).await.as_deref(), Some("alice@example.com"), "an issuer that does not say");
     for word in [json!(false), json!("false"), json!("no"), json!(1), json!([true])] {
@@ -40,7 +44,10 @@ async fn what_is_said_of_one_address_is_not_said_of_another() {
     };
     userinfo(json!({}));
     let session = asking.exchange(form(&asking.access(&json!({"email_verified": true})), None), NOW).await.unwrap();
-    assert_eq!((session.session.identity.groups.as_slice(), &session.session.identity.email), (&["dev".to_owned()][..], &None));
+    assert_eq!(
+        (session.session.identity.groups.as_slice(), &session.session.identity.email),
+        (&["dev".to_owned()][..], &None)
+    );
     userinfo(json!({"email_verified": true}));
     let later = asking.access(&json!({"iat": NOW.0 + 10}));
     let session = asking.exchange(form(&later, None), after(10)).await.unwrap().session;

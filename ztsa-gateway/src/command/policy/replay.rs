@@ -140,7 +140,13 @@ fn say(report: &Report, files: usize) -> Result<(), Failure> {
         row("other lines", format!("{} that no gateway of ztsa wrote or that cannot be read", report.foreign))?;
     }
     if report.altered > 0 {
-        row("altered", format!("{} lines of claims or facts are not what their digest says: run `ztsa-gateway audit verify`", report.altered))?;
+        row(
+            "altered",
+            format!(
+                "{} lines of claims or facts are not what their digest says: run `ztsa-gateway audit verify`",
+                report.altered
+            ),
+        )?;
     }
     if report.torn > 0 {
         row("cut lines", format!("{} at the end of a file", report.torn))?;
@@ -157,7 +163,8 @@ fn say_group(group: &Group) -> Result<(), Failure> {
     let list = |policies: &[String]| {
         if policies.is_empty() { "no policy".to_owned() } else { some(policies.iter().map(|id| printable(id, 80))) }
     };
-    let code = |code: &Option<String>| code.as_ref().map(|code| format!(" {}", printable(code, 80))).unwrap_or_default();
+    let code =
+        |code: &Option<String>| code.as_ref().map(|code| format!(" {}", printable(code, 80))).unwrap_or_default();
     line(&format!(
         "\n{} -> {}: {}, {}, {}",
         key.before.as_str(),

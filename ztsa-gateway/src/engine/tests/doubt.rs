@@ -108,7 +108,10 @@ async fn why_says_what_would_be_answered_while_the_gateway_goes_down() {
     let refused = world.open(&alice, "wiki").unwrap_err();
     let why = world.engine.why(&alice, &"wiki".parse().unwrap(), PEER).unwrap();
     let problem = why.problem.unwrap();
-    assert_eq!((why.decision, &problem.code, refused.code.as_str()), (Decision::Deny, &refused.code, "gateway.draining"));
+    assert_eq!(
+        (why.decision, &problem.code, refused.code.as_str()),
+        (Decision::Deny, &refused.code, "gateway.draining")
+    );
     let log = world.log().await;
     let line = log.iter().find(|line| line["unmapped"]["decision"] == problem.decision.as_deref().unwrap()).unwrap();
     assert_eq!(line["status_code"], "gateway.draining", "what is told is what is written down");

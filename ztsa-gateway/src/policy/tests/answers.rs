@@ -269,9 +269,9 @@ expect = "deny"
 #[test]
 fn the_age_of_a_fact_is_what_the_case_says() {
     check(
-        r#"permit (principal, action, resource) when {
+        r"permit (principal, action, resource) when {
     context.device.age == 60 && context.device.posture.disk_root.age == 60 && context.device.posture.disk_home.age == 400
-};"#,
+};",
         r#"
 [[case]]
 app = "wiki"
@@ -319,7 +319,8 @@ fn cases_that_cannot_be_tried_are_refused() {
     assert!(tried("[[case]]\napp = \"wiki\"\nposture = { \"disk.rot\" = \"pass\" }").contains("disk.root"));
     assert!(parse("[[case]]\napp = \"wiki\"\nexpects = \"allow\"").unwrap_err().to_string().contains("expects"));
     assert!(parse("[[case]]\napp = \"wiki\"\nexpect = \"maybe\"").is_err());
-    let slip = |line: &str| parse(&format!("[[case]]\napp = \"wiki\"\nexpect = \"deny\"\n{line}")).unwrap_err().to_string();
+    let slip =
+        |line: &str| parse(&format!("[[case]]\napp = \"wiki\"\nexpect = \"deny\"\n{line}")).unwrap_err().to_string();
     for (line, told) in [
         ("posture = { \"disk.root\" = { state = \"pass\", vlaue = 12 } }", "state, value and age"),
         ("posture = { \"disk.root\" = \"passed\" }", "not_applicable"),

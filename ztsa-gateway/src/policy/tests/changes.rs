@@ -186,9 +186,9 @@ fn however_much_policies_name_the_answers_asked_for_are_bounded() {
         classes.join(", ")
     )
     .unwrap();
-    (0..300).for_each(|number| {
+    for number in 0..300 {
         writeln!(text, "permit (principal in Group::\"group{number}\", action, resource);").unwrap();
-    });
+    }
     text.push_str("@id(\"never\") forbid (principal, action, resource) unless { context.risk.user > 50 };\n");
     text.push_str("@id(\"late\") forbid (principal, action, resource) when { context.auth.age < 0 };");
     let policies = compile(&text);
@@ -216,8 +216,12 @@ fn a_monitored_permit_is_told_of_those_whom_it_would_let_in_and_not_to_them() {
          @id(\"try\") @mode(\"monitor\") permit (principal in Group::\"dev\", action, resource == App::\"payroll\");\n\
          @id(\"stop\") @mode(\"monitor\") forbid (principal, action, resource);",
     );
-    let (scene, app) =
-        parse("[[case]]\napp = \"payroll\"\ngroups = [\"dev\"]").unwrap().pop().unwrap().scene(&policies, &apps()).unwrap();
+    let (scene, app) = parse("[[case]]\napp = \"payroll\"\ngroups = [\"dev\"]")
+        .unwrap()
+        .pop()
+        .unwrap()
+        .scene(&policies, &apps())
+        .unwrap();
     let request = scene.request(&app);
     let monitored = policies.monitored(&request);
     let told: Vec<_> = monitored.iter().map(|one| (one.rule.id.as_str(), one.would)).collect();
@@ -225,8 +229,12 @@ fn a_monitored_permit_is_told_of_those_whom_it_would_let_in_and_not_to_them() {
     let explained = policies.explain(&request);
     assert_eq!(explained.decision.problem().unwrap().code, "app.unknown");
     assert!(explained.rules.is_empty() && explained.missing.is_empty() && explained.decision.shadow.is_empty());
-    let (scene, app) =
-        parse("[[case]]\napp = \"payroll\"\ngroups = [\"sales\"]").unwrap().pop().unwrap().scene(&policies, &apps()).unwrap();
+    let (scene, app) = parse("[[case]]\napp = \"payroll\"\ngroups = [\"sales\"]")
+        .unwrap()
+        .pop()
+        .unwrap()
+        .scene(&policies, &apps())
+        .unwrap();
     assert_eq!(policies.monitored(&scene.request(&app)), []);
 }
 
