@@ -191,17 +191,29 @@ impl Policies {
     }
 }
 
-/// Counts the steps that answers take, for the tests that hold two of them equal.
+/// Counts the steps that answers take, for the tests that hold two of them equal, and lets a test do at a step what another
+/// thread could do at that moment.
 #[cfg(test)]
 pub(crate) mod step {
     use std::cell::RefCell;
 
+    type Deed = Box<dyn FnOnce()>;
+
     thread_local! {
         static STEPS: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
+        static DEED: RefCell<Option<(&'static str, Deed)>> = const { RefCell::new(None) };
     }
 
     pub(crate) fn note(step: &'static str) {
         STEPS.with_borrow_mut(|steps| steps.push(step));
+        if let Some((_, deed)) = DEED.with_borrow_mut(|deed| deed.take_if(|(at, _)| *at == step)) {
+            deed();
+        }
+    }
+
+    /// Does something the next time that this thread takes a step, once.
+    pub(crate) fn at(step: &'static str, deed: impl FnOnce() + 'static) {
+        DEED.set(Some((step, Box::new(deed))));
     }
 
     /// Gives the steps of this thread since it was asked last.

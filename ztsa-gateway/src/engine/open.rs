@@ -137,6 +137,10 @@ impl Engine {
             at: now,
         };
         let lease = self.inner.leases.open(opening).map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        if person {
+            // one that lapsed meanwhile is there again: no tunnel is without the session whose lapse ends it
+            self.seen(session);
+        }
         // what changed between the answer and the registry's knowing of the tunnel has not reached it
         if self.inner.changes.load(Ordering::SeqCst) != changes {
             self.reevaluate_tunnels(vec![Arc::clone(lease.tunnel())]);

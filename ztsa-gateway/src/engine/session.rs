@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -69,33 +70,66 @@ impl Engine {
     ) {
         let at = self.inner.clock.now();
         let mut sessions = self.sessions();
-        sessions.last_event += 1;
-        let id = sessions.last_event;
-        let events = sessions.live.get(session).and_then(|live| live.events.as_ref());
-        if let Some(events) = events {
-            let problem = problem.map(|problem| Problem::clone(problem));
-            // without a listener there is nobody to tell
-            let _ = events.send(Event { id, at, kind, tunnel, app: app.cloned(), problem });
+        let id = sessions.number();
+        if let Some(live) = sessions.live.get(session) {
+            live.tell(id, at, kind, tunnel, app, problem);
         }
     }
 
     /// Ends the tunnels whose session was not renewed, and forgets sessions that nothing holds on to.
     pub(super) fn end_lapsed(&self, now: UnixTime) -> usize {
         let lapsed = self.sessions().lapsed(now);
-        let mut ended = 0;
-        for session in lapsed {
-            let detail = "the client did not renew the session in time";
-            let problem = Arc::new(problem::new("session.expired").with_detail(detail));
-            let mut tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
-            // a ticket lasts by itself
-            tunnels.retain(|tunnel| tunnel.ticket.is_none());
-            ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem)).count();
-            self.speak();
-            self.tell(&session, EventKind::SessionEnded, None, None, Some(&problem));
-            self.grants().end_session(&session);
-            self.sessions().live.remove(&session);
+        #[cfg(test)]
+        crate::policy::step::note("lapsed");
+        lapsed.iter().map(|session| self.lapse(session, now)).sum()
+    }
+
+    /// Ends one session that was not renewed, unless it has been meanwhile; gives how many of its tunnels ended.
+    fn lapse(&self, session: &SessionId, now: UnixTime) -> usize {
+        // whoever is opening a tunnel looks again
+        self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        // under one lock: what is renewed or opened from here on belongs to a session that is there again
+        let (live, mut tunnels) = {
+            let mut sessions = self.sessions();
+            let Some(live) = sessions.take_if_lapsed(session, now) else { return 0 };
+            (live, self.inner.leases.select(&Selector::Session(session.clone())))
+        };
+        self.grants().end_session(session);
+        // a ticket lasts by itself
+        tunnels.retain(|tunnel| tunnel.ticket.is_none());
+        let detail = "the client did not renew the session in time";
+        let problem = Arc::new(problem::new("session.expired").with_detail(detail));
+        tunnels.retain(|tunnel| self.inner.leases.end_tunnel(tunnel, &problem, self.cause));
+        // told to those who listened to it: whoever listens to the session that is there again hears nothing of its end
+        let at = self.inner.clock.now();
+        let number = || self.sessions().number();
+        for tunnel in &tunnels {
+            live.tell(number(), at, EventKind::Ended, Some(tunnel.id), Some(&tunnel.app.name), Some(&problem));
         }
-        ended
+        live.tell(number(), at, EventKind::SessionEnded, None, None, Some(&problem));
+        tunnels.len()
+    }
+}
+
+impl Live {
+    fn has_lapsed(&self, now: UnixTime) -> bool {
+        self.session.expires_at.plus(RENEWAL_GRACE) <= now
+    }
+
+    fn tell(
+        &self,
+        id: u64,
+        at: UnixTime,
+        kind: EventKind,
+        tunnel: Option<TunnelId>,
+        app: Option<&AppName>,
+        problem: Option<&Arc<Problem>>,
+    ) {
+        if let Some(events) = &self.events {
+            let problem = problem.map(|problem| Problem::clone(problem));
+            // without a listener there is nobody to tell
+            let _ = events.send(Event { id, at, kind, tunnel, app: app.cloned(), problem });
+        }
     }
 }
 
@@ -173,8 +207,19 @@ impl Sessions {
     }
 
     fn lapsed(&self, now: UnixTime) -> Vec<SessionId> {
-        let lapsed = self.live.iter().filter(|(_, live)| live.session.expires_at.plus(RENEWAL_GRACE) <= now);
-        lapsed.map(|(id, _)| id.clone()).collect()
+        self.live.iter().filter(|(_, live)| live.has_lapsed(now)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Takes a session that has lapsed still.
+    fn take_if_lapsed(&mut self, session: &SessionId, now: UnixTime) -> Option<Live> {
+        self.live.get(session).filter(|live| live.has_lapsed(now))?;
+        self.live.remove(session)
+    }
+
+    /// Gives the next event its number.
+    fn number(&mut self) -> u64 {
+        self.last_event += 1;
+        self.last_event
     }
 
     pub(super) fn forget(&mut self, session: &SessionId) -> Option<Arc<Session>> {

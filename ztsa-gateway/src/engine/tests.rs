@@ -3,6 +3,7 @@
 mod causes;
 mod doubt;
 mod evaluation;
+mod meanwhile;
 mod noticing;
 mod opening;
 mod orders;
