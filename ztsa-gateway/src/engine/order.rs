@@ -338,11 +338,14 @@ impl Engine {
     }
 
     pub(super) fn end(&self, selector: &Selector, problem: &Arc<Problem>) -> Revoked {
+        // first: a tunnel that is opened with one of them from now on is refused when its use is counted
+        let tickets = self.inner.tickets.end(selector).len();
         self.inner.changes.fetch_add(1, Ordering::SeqCst);
         let tunnels = self.inner.leases.select(selector);
+        #[cfg(test)]
+        policy::step::note("ending");
         let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();
         self.speak();
-        let tickets = self.inner.tickets.end(selector).len();
         let sessions = self.ended_sessions(selector);
         for session in &sessions {
             self.tell(session, EventKind::SessionEnded, None, None, Some(problem));
