@@ -167,9 +167,12 @@ impl Leases {
     pub fn suspend(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, until: UnixTime, cause: Option<Cause>) -> bool {
         // one lock around both: a pause without a deadline would last for ever
         let mut table = self.table();
-        table.suspended(tunnel.id, until);
         let was = tunnel.is_suspended();
         let changed = tunnel.change(Access::Suspended(Arc::clone(problem)), cause);
+        if tunnel.is_suspended() {
+            // what has ended waits for nothing
+            table.suspended(tunnel.id, until);
+        }
         self.measures.suspensions.add(usize::from(changed && !was));
         changed
     }

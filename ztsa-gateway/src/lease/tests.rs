@@ -120,6 +120,7 @@ fn what_has_ended_never_changes_again() {
     assert_eq!(leases.end(&Selector::All, &reason("session.revoked"), None).len(), 0);
     assert!(!leases.restore(lease.tunnel()));
     assert!(!leases.suspend(lease.tunnel(), &reason("risk.user"), UnixTime(1), None));
+    assert_eq!((leases.suspended(), leases.waits_until(lease.id())), (0, None), "nor does it wait");
     assert!(leases.end_overdue(UnixTime(100), None).is_empty());
     assert_eq!(*lease.access().borrow(), Access::Ended(reason("risk.user")));
     lease.finish(End::Completed);

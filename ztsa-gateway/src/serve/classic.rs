@@ -103,7 +103,8 @@ async fn carry(lease: Lease, mut app: TcpStream, mut client: TokioIo<hyper::upgr
 async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStream), Refused> {
     let (lease, app) = decide(parts, peer, head).inspect_err(|_| peer.stranger.turn_away())?;
     peer.stranger.recognise();
-    let stream = extended::dial(parts, &lease, &app).await?;
+    let stream = extended::dial(&parts.engine, &lease, &app).await;
+    let stream = stream.map_err(|problem| Refused::decided(parts, problem))?;
     Ok((lease, stream))
 }
 
