@@ -23,6 +23,9 @@ pub(super) const RENEWAL_GRACE: Duration = Duration::from_secs(60);
 /// How many events a slow listener may be behind; then it has missed some and asks for the state anew.
 const EVENTS: usize = 64;
 
+/// How many may listen to one session at a time: each running `ztsa connect` or `ztsa proxy` of its person is one.
+const LISTENERS: usize = 64;
+
 /// The sessions of this node: the newest token of each, and who listens.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
@@ -51,12 +54,20 @@ impl Engine {
     /// Follows what happens to the tunnels of a session.
     ///
     /// A listener that falls more than 64 events behind misses the oldest and is told so.
-    pub fn events(&self, session: &Arc<Session>) -> broadcast::Receiver<Event> {
+    ///
+    /// # Errors
+    /// `gateway.limit`: as many listen to this session as may.
+    pub fn events(&self, session: &Arc<Session>) -> Result<broadcast::Receiver<Event>, Box<Problem>> {
         let mut sessions = self.sessions();
         sessions.seen(session);
         let live = sessions.live.entry(session.id.clone());
         let live = live.or_insert_with(|| Live { session: Arc::clone(session), events: None });
-        live.events.get_or_insert_with(|| broadcast::channel(EVENTS).0).subscribe()
+        let events = live.events.get_or_insert_with(|| broadcast::channel(EVENTS).0);
+        if events.receiver_count() >= LISTENERS {
+            let detail = format!("{LISTENERS} programs follow the events of this session, as many as may");
+            return Err(Box::new(problem::new("gateway.limit").with_detail(detail)));
+        }
+        Ok(events.subscribe())
     }
 
     /// Tells those who listen to a session.

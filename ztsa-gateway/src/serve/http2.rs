@@ -1,13 +1,15 @@
 //! Connections of HTTP/2: tunnels and requests side by side.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::header::DATE;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
@@ -204,19 +206,25 @@ async fn collect<'a>(
 }
 
 /// Sends a response piece by piece, as its body (an event stream, for one) yields them.
-async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
+///
+/// The body is asked for the next piece when the client has given room for the last: of one who takes nothing, no more than
+/// one piece waits here.
+pub(super) async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
     let (head, mut body) = response.into_parts();
     let Ok(mut send) = respond.send_response(dated(Response::from_parts(head, ())), false) else { return };
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            _ = std::future::poll_fn(|context| send.poll_reset(context)) => return,
+            _ = poll_fn(|context| send.poll_reset(context)) => return,
         };
         match frame {
             Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if !data.is_empty() && send.send_data(data, false).is_err() {
-                    return;
+                let Ok(mut data) = frame.into_data() else { continue };
+                while !data.is_empty() {
+                    let Some(room) = room(&mut send, data.len()).await else { return };
+                    if send.send_data(data.split_to(room), false).is_err() {
+                        return;
+                    }
                 }
             }
             Some(Err(_)) => return send.send_reset(Reason::INTERNAL_ERROR),
@@ -226,6 +234,24 @@ async fn stream(response: Response<Body>, mut respond: SendResponse<Bytes>) {
             }
         }
     }
+}
+
+/// Waits until the client takes bytes, and gives how many, `want` at most; `None` when it has gone away.
+async fn room(send: &mut SendStream<Bytes>, want: usize) -> Option<usize> {
+    send.reserve_capacity(want);
+    poll_fn(|context| {
+        if send.poll_reset(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let room = send.capacity().min(want);
+            if room > 0 {
+                return Poll::Ready(Some(room));
+            }
+            let Some(Ok(_)) = ready!(send.poll_capacity(context)) else { return Poll::Ready(None) };
+        }
+    })
+    .await
 }
 
 /// Adds the Date that an origin with a clock must send (RFC 9110 section 6.6.1): clients learn from it how far off

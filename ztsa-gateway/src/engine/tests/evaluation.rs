@@ -54,7 +54,7 @@ fn risk_ends_exactly_the_tunnels_concerned_and_access_returns_without_a_new_logi
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
     let bob = world.session("bob", &["dev"], "desktop");
-    let mut events = world.engine.events(&alice);
+    let mut events = world.engine.events(&alice).unwrap();
     let (hers, other) = (world.open(&alice, "wiki").unwrap(), world.open(&alice, "db").unwrap());
     let his = world.open(&bob, "wiki").unwrap();
     let changed = world.engine.risk_set(&about(&alice), 90, "lost laptop", Some(Duration::from_secs(3_600)));
@@ -77,7 +77,7 @@ fn risk_ends_exactly_the_tunnels_concerned_and_access_returns_without_a_new_logi
 fn a_middling_risk_pauses_and_its_falling_resumes() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
-    let mut events = world.engine.events(&alice);
+    let mut events = world.engine.events(&alice).unwrap();
     let lease = world.open(&alice, "wiki").unwrap();
     let watch = lease.access();
     assert_eq!(world.engine.risk_set(&about(&alice), 70, "odd hours", None).suspended, 1);
@@ -174,7 +174,7 @@ fn a_session_that_is_not_renewed_ends_after_a_grace_time() {
     let alice = world.session("alice", &["dev"], "laptop");
     let bob = world.session("bob", &["dev"], "desktop");
     let (hers, his) = (world.open(&alice, "wiki").unwrap(), world.open(&bob, "wiki").unwrap());
-    let mut events = world.engine.events(&alice);
+    let mut events = world.engine.events(&alice).unwrap();
     world.hand.advance(Duration::from_secs(300));
     world.renew(&bob, &["dev"]);
     world.engine.sweep();
@@ -194,7 +194,7 @@ fn a_step_up_pauses_a_live_tunnel_and_a_fresh_sign_in_resumes_it() {
          when { context.auth.age > 600 };",
     );
     let alice = world.session("alice", &["dev"], "laptop");
-    let mut events = world.engine.events(&alice);
+    let mut events = world.engine.events(&alice).unwrap();
     let lease = world.open(&alice, "wiki").unwrap();
     world.hand.advance(Duration::from_secs(601));
     assert_eq!(world.engine.tick().suspended, 1);
@@ -299,7 +299,7 @@ async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
     }
     let oldest = world.open(&sessions[0], "wiki").unwrap();
     let bob = world.session("bob", &["dev"], "phone");
-    let mut events = world.engine.events(&sessions[1]);
+    let mut events = world.engine.events(&sessions[1]).unwrap();
     let newest = world.session("alice", &["dev"], "one-more");
     let left = world.engine.list_sessions();
     assert_eq!(left.len(), crate::engine::SESSIONS_PER_USER + 1, "and one of bob");

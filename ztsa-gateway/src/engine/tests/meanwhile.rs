@@ -17,7 +17,7 @@ use crate::policy::step;
 fn a_session_that_is_renewed_while_it_is_found_lapsed_stays_with_its_tunnels() {
     let world = Rc::new(World::new());
     let alice = world.session("alice", &["dev"], "laptop");
-    let mut events = world.engine.events(&alice);
+    let mut events = world.engine.events(&alice).unwrap();
     let early = world.open(&alice, "wiki").unwrap();
     world.hand.advance(Duration::from_secs(360));
     let late = Rc::new(RefCell::new(None));
@@ -67,4 +67,18 @@ fn a_ticket_opens_nothing_while_it_is_being_taken_back() {
         assert_eq!(late.take().unwrap().unwrap_err().code, "ticket.invalid", "{selector}");
         assert!(world.engine.leases().is_empty());
     }
+}
+
+#[test]
+fn as_many_follow_a_session_as_may_and_one_that_leaves_makes_room() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let bob = world.session("bob", &["dev"], "desktop");
+    let mut listeners: Vec<_> = (0..64).map(|_| world.engine.events(&alice).unwrap()).collect();
+    let refused = world.engine.events(&alice).unwrap_err();
+    assert_eq!(refused.code, "gateway.limit");
+    assert!(refused.detail.contains("64 programs"), "{refused}");
+    assert!(world.engine.events(&bob).is_ok(), "nobody else is kept out");
+    listeners.pop();
+    assert!(world.engine.events(&alice).is_ok());
 }

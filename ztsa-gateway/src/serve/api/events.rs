@@ -12,30 +12,30 @@ use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use ztsa_net::clock::Clock;
 use ztsa_proto::event::{Event, EventKind};
 
-use super::{Authenticated, Parts, with_nonce};
+use super::{Answer, Authenticated, Parts, Refused, refuse, with_nonce};
 
 /// How often a silent stream says that it is alive.
 const PING: Duration = Duration::from_secs(20);
 
 /// Follows what happens to a session's tunnels, until the session ends or the client goes away.
-pub(super) async fn follow(
-    State(parts): State<Arc<Parts>>,
-    Authenticated(session): Authenticated,
-) -> axum::response::Response {
-    let events = parts.engine.events(&session);
-    let following = Following { events, parts: Arc::clone(&parts), greeted: false, over: false };
-    let body = Body::from_stream(stream::unfold(following, next));
+pub(super) async fn follow(State(parts): State<Arc<Parts>>, Authenticated(session): Authenticated) -> Answer {
+    let events = parts.engine.events(&session).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
-    let mut response = (headers, body).into_response();
+    let mut response = (headers, body(events, parts.clock.clone())).into_response();
     with_nonce(&parts, &mut response);
-    response
+    Ok(response)
+}
+
+fn body(events: Receiver<Event>, clock: Clock) -> Body {
+    Body::from_stream(stream::unfold(Following { events, clock, greeted: false, over: false }, next))
 }
 
 struct Following {
     events: Receiver<Event>,
-    parts: Arc<Parts>,
+    clock: Clock,
     greeted: bool,
     over: bool,
 }
@@ -64,7 +64,72 @@ async fn next(mut following: Following) -> Option<(Result<Bytes, Infallible>, Fo
 
 impl Following {
     fn ping(&self) -> Bytes {
-        let at = self.parts.clock.now();
+        let at = self.clock.now();
         Bytes::from(Event { id: 0, at, kind: EventKind::Ping, tunnel: None, app: None, problem: None }.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use http::{Request, Response};
+    use tokio::sync::broadcast;
+    use ztsa_net::task::Scope;
+
+    use super::*;
+    use crate::serve::http2;
+
+    fn event(id: u64) -> Event {
+        let clock = Clock::system();
+        Event { id, at: clock.now(), kind: EventKind::PostureWanted, tunnel: None, app: None, problem: None }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_owed_what_the_session_remembers_and_no_more() {
+        let scope = Scope::new();
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let mut client = h2::client::Builder::new();
+        client.initial_window_size(0);
+        let (mut server, (client, connection)) =
+            tokio::try_join!(h2::server::handshake(far), client.handshake::<_, Bytes>(near)).unwrap();
+        let mut connection = pin!(connection);
+        let (sender, events) = broadcast::channel(64);
+        let (response, _) = client.clone().send_request(Request::get("https://gw.example/").body(()).unwrap(), true).unwrap();
+        let answered = async {
+            let (_, respond) = server.accept().await.unwrap().unwrap();
+            scope.spawn(http2::stream(Response::new(body(events, Clock::system())), respond));
+            scope.spawn(async move { while server.accept().await.is_some() {} });
+            let response = response.await.unwrap();
+            for id in 0..10_000 {
+                // without a listener any more there is nobody to tell
+                let _ = sender.send(event(id));
+                tokio::task::yield_now().await;
+            }
+            drop(sender);
+            response
+        };
+        let response = tokio::select! {
+            biased;
+            ended = connection.as_mut() => panic!("{ended:?}"),
+            response = answered => response,
+        };
+        connection.set_initial_window_size(1 << 24).unwrap();
+        let mut body = response.into_body();
+        let read = async {
+            let mut read = Vec::new();
+            while let Some(piece) = body.data().await {
+                read.extend_from_slice(&piece.unwrap());
+            }
+            String::from_utf8(read).unwrap()
+        };
+        let read = tokio::select! {
+            biased;
+            ended = connection.as_mut() => panic!("{ended:?}"),
+            read = read => read,
+        };
+        assert!(read.starts_with("event: ping\n"), "{read}");
+        let told = read.matches("event: posture_wanted\n").count();
+        assert!(told <= 64, "{told} events waited for a client that took nothing");
     }
 }
