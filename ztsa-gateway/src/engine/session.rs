@@ -53,7 +53,7 @@ impl Engine {
 
     /// Follows what happens to the tunnels of a session.
     ///
-    /// A listener that falls more than 64 events behind misses the oldest and is told so.
+    /// A listener that falls more than 64 events behind misses the oldest, and learns that it has.
     ///
     /// # Errors
     /// `gateway.limit`: as many listen to this session as may.

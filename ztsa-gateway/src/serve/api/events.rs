@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use ztsa_net::clock::Clock;
 use ztsa_proto::event::{Event, EventKind};
 
@@ -30,13 +30,14 @@ pub(super) async fn follow(State(parts): State<Arc<Parts>>, Authenticated(sessio
 }
 
 fn body(events: Receiver<Event>, clock: Clock) -> Body {
-    Body::from_stream(stream::unfold(Following { events, clock, greeted: false, over: false }, next))
+    Body::from_stream(stream::unfold(Following { events, clock, greeted: false, missed: false, over: false }, next))
 }
 
 struct Following {
     events: Receiver<Event>,
     clock: Clock,
     greeted: bool,
+    missed: bool,
     over: bool,
 }
 
@@ -50,19 +51,36 @@ async fn next(mut following: Following) -> Option<(Result<Bytes, Infallible>, Fo
         let ping = following.ping();
         return Some((Ok(ping), following));
     }
-    let text = match tokio::time::timeout(PING, following.events.recv()).await {
-        Ok(Ok(event)) => {
+    let text = match tokio::time::timeout(PING, following.event()).await {
+        Ok(event) => {
+            let event = event?;
             following.over = event.kind == EventKind::SessionEnded;
             Bytes::from(event.encode())
         }
-        // events that were missed cannot be told: the client asks for the state anew
-        Err(_) | Ok(Err(RecvError::Lagged(_))) => following.ping(),
-        Ok(Err(RecvError::Closed)) => return None,
+        Err(_) => following.ping(),
     };
     Some((Ok(text), following))
 }
 
 impl Following {
+    /// Gives the next event; `None` at the end of the session. What was missed cannot be told: then it gives what is left,
+    /// and `None`, so that the client connects again and asks for the state anew.
+    async fn event(&mut self) -> Option<Event> {
+        loop {
+            if self.missed {
+                match self.events.try_recv() {
+                    Err(TryRecvError::Lagged(_)) => {}
+                    event => return event.ok(),
+                }
+            } else {
+                match self.events.recv().await {
+                    Err(RecvError::Lagged(_)) => self.missed = true,
+                    event => return event.ok(),
+                }
+            }
+        }
+    }
+
     fn ping(&self) -> Bytes {
         let at = self.clock.now();
         Bytes::from(Event { id: 0, at, kind: EventKind::Ping, tunnel: None, app: None, problem: None }.encode())
@@ -85,6 +103,27 @@ mod tests {
         Event { id, at: clock.now(), kind: EventKind::PostureWanted, tunnel: None, app: None, problem: None }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_missed_an_event_is_sent_back_for_the_state() {
+        for (told, heard) in [(0, 0), (64, 64), (65, 64), (1000, 64)] {
+            let (sender, events) = broadcast::channel(64);
+            (0..told).for_each(|id| drop(sender.send(event(id))));
+            let clock = Clock::system();
+            let mut following = Following { events, clock, greeted: true, missed: false, over: false };
+            for _ in 0..heard {
+                let (text, rest) = next(following).await.unwrap();
+                assert!(text.unwrap().starts_with(b"event: posture_wanted\n"));
+                following = rest;
+            }
+            let more = next(following).await.map(|(text, _)| text.unwrap());
+            if told > heard {
+                assert_eq!(more, None, "the stream ends behind what is left");
+            } else {
+                assert!(more.unwrap().starts_with(b"event: ping\n"), "nothing was missed");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_owed_what_the_session_remembers_and_no_more() {
         let scope = Scope::new();
@@ -95,7 +134,8 @@ mod tests {
             tokio::try_join!(h2::server::handshake(far), client.handshake::<_, Bytes>(near)).unwrap();
         let mut connection = pin!(connection);
         let (sender, events) = broadcast::channel(64);
-        let (response, _) = client.clone().send_request(Request::get("https://gw.example/").body(()).unwrap(), true).unwrap();
+        let (response, _) =
+            client.clone().send_request(Request::get("https://gw.example/").body(()).unwrap(), true).unwrap();
         let answered = async {
             let (_, respond) = server.accept().await.unwrap().unwrap();
             scope.spawn(http2::stream(Response::new(body(events, Clock::system())), respond));
