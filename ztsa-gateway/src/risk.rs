@@ -126,8 +126,7 @@ impl Risk {
 
     /// Makes the subject's score exactly `score` until `lasts` is over or the word is taken back.
     pub fn set(&self, subject: Subject, score: u8, reason: &str, now: UnixTime, lasts: Option<Duration>) {
-        self.clear(&subject);
-        self.add(NewSignal {
+        let word = NewSignal {
             subject,
             kind: ADMINISTRATOR.to_owned(),
             score: score.min(100),
@@ -137,7 +136,9 @@ impl Risk {
             at: now,
             expires_at: lasts.map(|lasts| now.plus(lasts)),
             half_life: None,
-        });
+        };
+        // in place of the last one: at no moment is neither there
+        self.put(word, |old, _| old.kind == ADMINISTRATOR);
     }
 
     /// Takes the administrator's word about the subject back; says whether there was one.

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -163,4 +165,28 @@ fn a_signal_takes_the_place_of_its_like_and_of_nothing_else() {
     assert_eq!(scores, [5, 20, 30]);
     assert_eq!(risk.signals(Some(&Subject::Device(device())), NOW), []);
     assert_eq!(risk.signals(None, NOW).len(), 3);
+}
+
+#[test]
+fn a_word_takes_the_place_of_the_last_one_and_at_no_moment_is_neither_there() {
+    let store = Store::open(&StoreUrl::Memory).unwrap();
+    let risk = Risk::restore(store.clone(), NOW);
+    let about = Subject::User(user());
+    risk.set(about.clone(), 70, "odd hours", NOW, None);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let lowest = scope.spawn(|| {
+            let mut lowest = u8::MAX;
+            while !over.load(Ordering::Relaxed) {
+                lowest = lowest.min(risk.score_of(&about, NOW).user);
+            }
+            lowest
+        });
+        for _ in 0..10_000 {
+            risk.set(about.clone(), 75, "odder hours", NOW, None);
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(lowest.join().unwrap() >= 70, "somebody saw no word at all");
+    });
+    assert_eq!(store.signals().len(), 1, "and the store keeps one");
 }
