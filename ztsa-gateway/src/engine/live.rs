@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
@@ -132,7 +132,12 @@ impl Engine {
     pub(super) fn speak(&self) {
         while !self.words().is_empty() {
             // one at a time: what happened first is told first
-            let Ok(_telling) = self.inner.telling.try_lock() else { return };
+            let _telling = match self.inner.telling.try_lock() {
+                Ok(telling) => telling,
+                // whoever failed while telling took its word away: the others are to be told all the same
+                Err(TryLockError::Poisoned(telling)) => telling.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
             loop {
                 let word = self.words().pop_front();
                 let Some(word) = word else { break };

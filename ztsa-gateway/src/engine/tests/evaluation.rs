@@ -92,6 +92,24 @@ fn a_middling_risk_pauses_and_its_falling_resumes() {
 }
 
 #[test]
+fn a_telling_that_failed_silences_nothing_that_comes_after_it() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let mut events = world.engine.events(&alice).unwrap();
+    let lease = world.open(&alice, "wiki").unwrap();
+    std::thread::scope(|scope| {
+        let failing = scope.spawn(|| {
+            let _telling = world.engine.inner.telling.lock();
+            panic!("while telling, on purpose");
+        });
+        assert!(failing.join().is_err());
+    });
+    world.engine.risk_set(&about(&alice), 70, "odd hours", None);
+    assert_eq!(state(&lease), "suspended risk.user");
+    assert_eq!(events.try_recv().unwrap().kind, EventKind::Suspended);
+}
+
+#[test]
 fn a_pause_ends_the_tunnel_when_its_grace_time_is_over() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
