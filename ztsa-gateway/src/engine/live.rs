@@ -74,8 +74,8 @@ impl Engine {
         let session = self.newest(&first.session);
         let judged = self.judge(&session, &first.app, first.peer, now);
         self.counted(Question::Evaluation, &judged);
-        // told to all of them in the same words
-        let mut waiting = None;
+        // told in the same words to all that wait until the same moment
+        let mut waiting = HashMap::new();
         for tunnel in tunnels {
             match &judged.decision.verdict {
                 Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel)),
@@ -83,10 +83,9 @@ impl Engine {
                     let step_up = matches!(judged.decision.verdict, Verdict::StepUp(_));
                     let on_change = judged.decision.on_change.or(tunnel.on_change).unwrap_or(OnChange::Terminate);
                     if on_change == OnChange::Suspend {
-                        let grace = self.inner.config.load().risk.suspend_grace;
-                        let problem =
-                            waiting.get_or_insert_with(|| Arc::new(Problem::clone(problem).with_wait(grace.as_secs())));
-                        let until = now.plus(grace);
+                        let until = self.waits_until(tunnel, now);
+                        let told = || Arc::new(Problem::clone(problem).with_wait(until.since(now).as_secs()));
+                        let problem = waiting.entry(until).or_insert_with(told);
                         changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, until));
                     } else {
                         changed.ended += usize::from(self.end_tunnel(tunnel, problem));
@@ -94,6 +93,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Until when a tunnel that may not go on at `now` waits: another reason does not prolong a pause.
+    fn waits_until(&self, tunnel: &Tunnel, now: UnixTime) -> UnixTime {
+        let paused = tunnel.is_suspended().then(|| self.inner.leases.waits_until(tunnel.id)).flatten();
+        paused.unwrap_or_else(|| now.plus(self.inner.config.load().risk.suspend_grace))
     }
 
     pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>) -> bool {

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 use ztsa_proto::capsule::Notice;
+use ztsa_proto::problem::Problem;
 
 use super::{Access, End, Shared};
 use crate::tunnel::{BULK_MAX, FAST_MAX, HEADROOM, PAYLOAD_MAX, TunnelSend};
@@ -117,19 +119,19 @@ fn poll_read<R: AsyncRead + Unpin>(
     Poll::Ready(Ok(buffer))
 }
 
-/// Waits until access is open.
+/// Waits until access is open. With `tell`, the peer hears of each reason for the wait.
 async fn wait_open(access: &mut watch::Receiver<Access>, send: &mut TunnelSend, tell: bool) -> Result<(), End> {
-    let mut suspended = false;
+    let mut told: Option<Arc<Problem>> = None;
     loop {
         let now = access.borrow_and_update().clone();
         match now {
-            Access::Open if suspended && tell => return send.notice(&Notice::Resume).map_err(End::Tunnel),
+            Access::Open if told.is_some() && tell => return send.notice(&Notice::Resume).map_err(End::Tunnel),
             Access::Open => return Ok(()),
             Access::Suspended(problem) => {
-                if tell && !suspended {
+                if tell && told.is_none_or(|told| told.code != problem.code) {
                     send.notice(&Notice::Suspend(Box::new((*problem).clone()))).map_err(End::Tunnel)?;
                 }
-                suspended = true;
+                told = Some(problem);
             }
             Access::Ended(problem) => return Err(End::Access(problem)),
         }

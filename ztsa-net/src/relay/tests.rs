@@ -175,6 +175,35 @@ async fn suspension_holds_every_byte_and_resumption_loses_none() {
     assert!(matches!(&gateway, End::Access(problem) if **problem == *reason), "{gateway}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn each_new_reason_for_a_pause_is_told_once() {
+    let tunnel = tunnel(Framing::Capsules).await;
+    let (_program, local) = tokio::io::duplex(4096);
+    let (_app, remote) = tokio::io::duplex(4096);
+    let (access, receiver) = watch::channel(Access::Open);
+    let (at_client, at_gateway) = (Traffic::default(), Traffic::default());
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let mut tell = move |notice: &Notice| told.send(notice.clone()).unwrap();
+    let [odd, weak] = ["risk.user", "posture.disk_encryption"].map(|code| Arc::new(problem::new(code)));
+    let pause = |problem: &Arc<Problem>| Notice::Suspend(Box::new(Problem::clone(problem)));
+    tokio::select! {
+        end = run(local, tunnel.client, Authority::Peer(&mut tell), &at_client) => panic!("{end}"),
+        end = run(remote, tunnel.gateway, Authority::Own(receiver), &at_gateway) => panic!("{end}"),
+        () = async {
+            for reason in [&odd, &odd, &weak] {
+                access.send_replace(Access::Suspended(Arc::clone(reason)));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            access.send_replace(Access::Open);
+            let notices = [heard.recv().await, heard.recv().await, heard.recv().await].map(Option::unwrap);
+            assert_eq!(notices, [pause(&odd), pause(&weak), Notice::Resume]);
+            // a pause that begins anew is told anew
+            access.send_replace(Access::Suspended(Arc::clone(&weak)));
+            assert_eq!(heard.recv().await, Some(pause(&weak)));
+        } => {}
+    }
+}
+
 /// A meter that notes how much had moved, and when, each time that nothing moved any more.
 struct Stops {
     traffic: Traffic,

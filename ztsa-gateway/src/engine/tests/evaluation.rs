@@ -123,6 +123,28 @@ fn a_pause_ends_the_tunnel_when_its_grace_time_is_over() {
 }
 
 #[test]
+fn another_reason_for_a_pause_is_told_with_the_wait_that_is_left() {
+    let world = World::with(
+        "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);\n\
+         @id(\"disk\") @code(\"posture.disk_encryption\") @on_change(\"suspend\")\n\
+         forbid (principal, action, resource) when { context.device.posture.disk_root.state == \"fail\" };",
+    );
+    let alice = world.session("alice", &["dev"], "laptop");
+    let early = world.open(&alice, "wiki").unwrap();
+    let device = thumbprint("laptop");
+    world.engine.posture_reported(&device, report(&world, &[("disk.root", State::Fail)]));
+    world.hand.advance(Duration::from_secs(25));
+    let mut events = world.engine.events(&alice).unwrap();
+    world.engine.risk_set(&about(&alice), 70, "odd hours", None);
+    let told = events.try_recv().unwrap().problem.unwrap();
+    assert_eq!((told.code.as_str(), told.waits), ("risk.user", Some(35)));
+    let Access::Suspended(problem) = early.tunnel().access() else { panic!("not paused") };
+    assert_eq!(problem.waits, Some(35), "in band too");
+    world.hand.advance(Duration::from_secs(35));
+    assert_eq!(world.engine.sweep().ended, 1, "which is true");
+}
+
+#[test]
 fn a_word_that_runs_out_resumes_by_itself() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
