@@ -224,7 +224,7 @@ impl Lease {
         self.tunnel.watch()
     }
 
-    /// Notes that no byte moves any more, for the time that it took.
+    /// Notes that no byte is passed on any more, for the time that it took.
     pub fn stopped(&self) {
         if let Some((cause, outcome)) = self.tunnel.stopped() {
             self.registry.measures.stopped(cause, outcome);

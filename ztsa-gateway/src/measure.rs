@@ -261,7 +261,7 @@ impl Count {
 }
 
 impl Measures {
-    /// Notes that no byte of a tunnel moves any more since now.
+    /// Notes that no byte of a tunnel is passed on any more since now.
     pub fn stopped(&self, cause: Cause, outcome: Outcome) {
         self.stopped_after(cause.why, outcome, cause.at.elapsed());
     }

@@ -48,8 +48,9 @@ pub trait Meter: Send + Sync {
     fn received(&self, bytes: u64);
     /// Returns what was counted, both directions together.
     fn total(&self) -> u64;
-    /// Hears that no byte moves any more because access was suspended or has ended: called where this side decides, once
-    /// both directions have stopped, and before the peer has taken the reason.
+    /// Hears that no byte is passed on any more because access was suspended or has ended: called where this side decides,
+    /// once both directions have stopped, and before the peer has taken the reason. What was passed on before still comes:
+    /// at most [`SEND_BUFFER`](crate::http2::SEND_BUFFER) bytes that wait for the peer, and what TLS and the sockets hold.
     fn stopped(&self) {}
 }
 
