@@ -94,6 +94,35 @@ fn real_decisions_are_replayed_and_one_of_them_is_explained() {
     assert!(explained.contains("by these policies it is deny"), "{explained}");
     let explained = policy(&[&explain[..], &["--with", text(next.path())]].concat()).ok();
     assert!(explained.contains("by these policies it is allow"), "{explained}");
+    let both = policy(&[&explain[..], &["--group", "ops"]].concat()).exits(2);
+    assert!(both.stderr.contains("cannot be used with"), "what would be ignored is refused: {both}");
+
+    // what stands in a file reaches no terminal as it is
+    let odd = std::fs::read_to_string(audit).unwrap().replace("\"policy.forbidden\"", "\"policy.forbidden\\u001b[2J\"");
+    let odd = next.write("odd.ndjson", &odd);
+    let explained = policy(&["explain", "--decision", decision, "--against", text(&odd), "--config", config]).ok();
+    let replayed =
+        policy(&["replay", "--against", text(&odd), "--with", text(&policies), "--config", config]).exits(10).stdout;
+    assert!(explained.contains("was deny policy.forbidden by") && !explained.contains('\u{1b}'), "{explained:?}");
+    assert!(replayed.contains("deny policy.forbidden by") && !replayed.contains('\u{1b}'), "{replayed:?}");
+
     let unknown = policy(&["explain", "--decision", "nope", "--against", audit, "--config", config]).exits(1);
     assert!(unknown.stderr.contains("no decision nope"), "{unknown}");
+}
+
+#[test]
+fn a_directory_without_policies_and_files_that_are_no_text_are_told() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = root.join("examples/policies/gateway.toml");
+    let folder = Folder::new("empty");
+    let case = folder.write("all.toml", "[[case]]\napp = \"wiki\"\nexpect = \"deny\"\n");
+    let place = ["--config", text(&config), "--dir", text(folder.path())];
+    for arguments in [vec!["check"], vec!["test", text(&case)]] {
+        let empty = policy(&[&arguments[..], &place].concat());
+        assert!(empty.stderr.contains("every app is denied to everybody"), "{arguments:?}: {empty}");
+        empty.ok();
+    }
+    std::fs::write(folder.join("a.cedar"), b"// fine\n// caf\xe9\npermit (principal, action, resource);\n").unwrap();
+    let refused = policy(&[&["check"][..], &place].concat()).exits(1);
+    assert!(refused.stderr.contains("a.cedar:2:7:") && refused.stderr.contains("UTF-8"), "{refused}");
 }
