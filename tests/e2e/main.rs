@@ -17,6 +17,7 @@ mod patience;
 mod paused;
 mod policy;
 mod posture;
+mod reason;
 mod replay;
 mod restart;
 mod revoke;

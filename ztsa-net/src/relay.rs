@@ -171,7 +171,7 @@ where
             let _ = send.notice(&Notice::End(Box::new((**problem).clone())));
             let gone = std::future::poll_fn(|context| send.poll_reset(context));
             let _ = tokio::time::timeout(END_GRACE, gone).await;
-            send.reset();
+            send.withdraw();
         }
         _ => send.reset(),
     }

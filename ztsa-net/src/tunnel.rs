@@ -20,6 +20,9 @@ pub const FAST_MAX: usize = FAST_PAYLOAD - HEADROOM;
 /// Most bytes of a capsule that fills one frame of a tunnel that moves very fast.
 pub const BULK_MAX: usize = BULK_PAYLOAD - HEADROOM;
 
+/// The reset of a tunnel whose access has ended; one that broke is reset with CONNECT_ERROR (RFC 9113 section 8.5).
+const WITHDRAWN: Reason = Reason::CANCEL;
+
 /// Why a tunnel broke. A FIN or an ending with its reason is not an error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TunnelError {
@@ -40,6 +43,13 @@ impl TunnelError {
             Some(reason) if error.is_reset() => Self::Reset(reason),
             _ => Self::Connection(error.to_string()),
         }
+    }
+
+    /// Tells whether the peer took the tunnel back because access has ended: what its last word was may not have come
+    /// through.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        matches!(self, Self::Reset(WITHDRAWN))
     }
 }
 
@@ -164,6 +174,13 @@ impl TunnelSend {
     pub fn reset(&mut self) {
         self.open = false;
         self.stream.send_reset(Reason::CONNECT_ERROR);
+    }
+
+    /// Resets the tunnel because access has ended, as [`TunnelError::is_withdrawn`] tells the peer. Bytes not yet sent are
+    /// dropped, and with them a reason that they stood before.
+    pub fn withdraw(&mut self) {
+        self.open = false;
+        self.stream.send_reset(WITHDRAWN);
     }
 
     /// Completes when the peer resets the tunnel or the connection ends, even while nothing is sent.

@@ -165,6 +165,7 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
                 // a gateway that was away may have forgotten this device's state
                 work.api.tokens().forget_reported();
                 work.look.notify_one();
+                let _following = work.reporter.following();
                 work.read(events).await
             }
             Err(error) => Some(error),
@@ -197,7 +198,7 @@ impl Work {
 
     async fn act(&self, event: Told) {
         let wanted = event.kind == EventKind::PostureWanted;
-        self.reporter.report(Event::Gateway(Arc::new(event)));
+        self.reporter.gateway(event);
         if wanted {
             self.api.tokens().forget_metadata().await;
             self.look.notify_one();

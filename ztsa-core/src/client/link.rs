@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ztsa_net::relay::{Authority, End, Meter, relay};
 use ztsa_proto::app::AppList;
 use ztsa_proto::capsule::Notice;
-use ztsa_proto::name::Destination;
+use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::{Problem, Retry};
 
 use super::keeper::Hold;
@@ -54,6 +54,10 @@ impl Dial for Link {
 
 impl Opened for Tunnel {
     type Stream = Stream;
+
+    fn id(&self) -> Option<TunnelId> {
+        self.id
+    }
 
     async fn carry<R, W>(
         self,

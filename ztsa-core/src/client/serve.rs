@@ -41,7 +41,7 @@ impl Client {
         let mut early = Early::bytes(first);
         match link.open(&to, Way::Library, &mut early).await {
             Ok(tunnel) => {
-                let open = self.inner.reporter.opened(to, Way::Library);
+                let open = self.inner.reporter.opened(to, Way::Library, tunnel.id);
                 let Settled { sent, rest, .. } = early.settle();
                 open.traffic.sent(sent as u64);
                 let mut stream = AppStream::new(tunnel, open, link);

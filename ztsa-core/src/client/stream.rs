@@ -10,7 +10,8 @@ use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::Problem;
 
 use super::link::Link;
-use crate::listener::event::{Counted, Open};
+use crate::listener::event::Open;
+use crate::listener::told::Told;
 use crate::stream::Stream;
 use crate::tunnel::Tunnel;
 
@@ -21,14 +22,13 @@ use crate::tunnel::Tunnel;
 /// the reason. The session is renewed for as long as the stream is held.
 #[derive(Debug)]
 pub struct AppStream {
-    stream: Counted<Stream>,
-    open: Open,
+    stream: Told<Stream>,
     _link: Link,
 }
 
 impl AppStream {
     pub(super) fn new(tunnel: Tunnel, open: Open, link: Link) -> Self {
-        Self { stream: Counted::new(Stream::new(tunnel), &open), open, _link: link }
+        Self { stream: Told::new(Stream::new(tunnel), Arc::new(open)), _link: link }
     }
 
     /// Returns the gateway's number of the tunnel, which its events name.
@@ -48,41 +48,26 @@ impl AppStream {
 
     /// Returns why access has ended, when the gateway said so.
     pub fn ended(&self) -> Option<&Arc<Problem>> {
-        self.stream.inner().ended()
-    }
-
-    /// Tells the events what reading and writing have learnt.
-    fn tell<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let Self { stream, open, .. } = self;
-        open.suspended(stream.inner().suspended());
-        if let Poll::Ready(Err(error)) = &polled {
-            let ended = stream.inner().ended().cloned();
-            open.cut(ended.unwrap_or_else(|| crate::listener::dial::lost(error.to_string())));
-        }
-        polled
+        self.stream.ended()
     }
 }
 
 impl AsyncRead for AppStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(context, into);
-        self.tell(polled)
+        Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
 impl AsyncWrite for AppStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, from);
-        self.tell(polled)
+        Pin::new(&mut self.stream).poll_write(context, from)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(context);
-        self.tell(polled)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.tell(polled)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

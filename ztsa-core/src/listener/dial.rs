@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use ztsa_net::relay::{End, Meter};
 use ztsa_proto::app::AppList;
 use ztsa_proto::capsule::Notice;
-use ztsa_proto::name::Destination;
+use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::{self, Problem};
 
-use super::event::Way;
+use super::event::{Open, Way};
 use crate::tunnel::Early;
 
 /// How long a new local connection waits for a gateway that cannot be reached.
@@ -41,6 +41,9 @@ pub(crate) trait Dial: Clone + Send + Sync + 'static {
 pub(crate) trait Opened: Send + 'static {
     /// The same as one stream.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The gateway's number of it, where it has one.
+    fn id(&self) -> Option<TunnelId>;
 
     /// Carries bytes until both directions have ended or something breaks. The local side is left open.
     fn carry<R, W>(
@@ -96,12 +99,16 @@ fn is_passing(problem: &Problem) -> bool {
     matches!(problem.code.as_str(), "gateway.unavailable" | "gateway.draining" | "network.lost")
 }
 
-/// Says why a connection was cut; `None` when it ended as its programs wished, or by the local program's doing.
-pub(crate) fn cut(end: &End) -> Option<Arc<Problem>> {
+/// Says why a connection was cut; `None` when it ended as its programs wished, or by the local program's doing. The
+/// gateway's reason may still be on its way.
+///
+/// # Cancel safety
+/// Cancel-safe.
+pub(crate) async fn cut(end: &End, open: &Open) -> Option<Arc<Problem>> {
     match end {
         End::Finished | End::Local(_) => None,
         End::Access(problem) => Some(problem.clone()),
-        End::Tunnel(error) => Some(lost(error.to_string())),
+        End::Tunnel(error) => Some(open.reason(error).await.unwrap_or_else(|| lost(error.to_string()))),
         End::Idle => Some(lost("one side had ended and the other was silent for half an hour".to_owned())),
     }
 }

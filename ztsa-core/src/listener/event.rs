@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::broadcast;
-use ztsa_net::relay::{Meter, Traffic};
-use ztsa_proto::capsule::Notice;
-use ztsa_proto::name::Destination;
+use ztsa_net::relay::{Meter as _, Traffic};
+use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::Problem;
 
+use self::open::Tunnels;
 use crate::token::Expiry;
+
+mod open;
+
+pub(crate) use self::open::{Following, Open};
 
 /// Events that a slow reader may fall behind before it misses some.
 const BACKLOG: usize = 512;
@@ -154,12 +158,13 @@ impl Events {
 pub(crate) struct Reporter {
     sender: broadcast::Sender<Event>,
     connections: Arc<AtomicU64>,
+    tunnels: Arc<Tunnels>,
 }
 
 impl Reporter {
     /// Makes a reporter that nobody listens to yet.
     pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG), connections: Arc::default() }
+        Self { sender: broadcast::Sender::new(BACKLOG), connections: Arc::default(), tunnels: Arc::default() }
     }
 
     /// Makes a receiver of what is reported from now on.
@@ -173,19 +178,25 @@ impl Reporter {
         let _ = self.sender.send(event);
     }
 
-    /// Tells that a connection is open, and makes the guard that tells its end exactly once.
-    pub(crate) fn opened(&self, to: Destination, way: Way) -> Open {
+    /// Notes that the gateway's events are followed from now on, until the guard is dropped.
+    pub(crate) fn following(&self) -> Following {
+        Following::new(&self.tunnels)
+    }
+
+    /// Tells what the gateway says on its stream of events, and what that means for a connection of this client.
+    pub(crate) fn gateway(&self, told: ztsa_proto::event::Event) {
+        let told = Arc::new(told);
+        self.report(Event::Gateway(Arc::clone(&told)));
+        self.tunnels.hear(&told, self);
+    }
+
+    /// Tells that a connection is open, by this tunnel of the gateway's, and makes the guard that tells its end exactly
+    /// once.
+    pub(crate) fn opened(&self, to: Destination, way: Way, tunnel: Option<TunnelId>) -> Open {
         let id = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = Connection { id, to, way };
         self.report(Event::Opened(connection.clone()));
-        Open {
-            connection,
-            reporter: self.clone(),
-            since: tokio::time::Instant::now(),
-            traffic: Arc::default(),
-            suspended: false,
-            problem: None,
-        }
+        Open::new(connection, tunnel, self)
     }
 
     /// Tells that a connection was refused.
@@ -201,59 +212,6 @@ impl Reporter {
     }
 }
 
-/// An open connection; dropping it tells that it has ended.
-#[derive(Debug)]
-pub(crate) struct Open {
-    connection: Connection,
-    reporter: Reporter,
-    since: tokio::time::Instant,
-    /// The bytes it carried.
-    pub(crate) traffic: Arc<Traffic>,
-    suspended: bool,
-    problem: Option<Arc<Problem>>,
-}
-
-impl Open {
-    /// Tells what the gateway says about the connection's access.
-    pub(crate) fn notice(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Suspend(problem) => self.suspended(Some(&Arc::new((**problem).clone()))),
-            Notice::Resume => self.suspended(None),
-            Notice::End(problem) => self.problem = Some(Arc::new((**problem).clone())),
-        }
-    }
-
-    /// Tells whether the connection is suspended, when that has changed.
-    pub(crate) fn suspended(&mut self, why: Option<&Arc<Problem>>) {
-        if std::mem::replace(&mut self.suspended, why.is_some()) == why.is_some() {
-            return;
-        }
-        let connection = self.connection.clone();
-        self.reporter.report(match why {
-            Some(problem) => Event::Suspended { connection, problem: Arc::clone(problem) },
-            None => Event::Restored(connection),
-        });
-    }
-
-    /// Keeps why the connection was cut, for the end.
-    pub(crate) fn cut(&mut self, problem: Arc<Problem>) {
-        self.problem = Some(problem);
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let (sent, received) = self.traffic.read();
-        self.reporter.report(Event::Ended {
-            connection: self.connection.clone(),
-            problem: self.problem.take(),
-            sent,
-            received,
-            lasted: self.since.elapsed(),
-        });
-    }
-}
-
 /// A stream whose bytes are counted for its connection's end.
 #[derive(Debug)]
 pub(crate) struct Counted<S> {
@@ -265,11 +223,6 @@ impl<S> Counted<S> {
     /// Counts what passes through `stream` as the traffic of `open`.
     pub(crate) fn new(stream: S, open: &Open) -> Self {
         Self { stream, traffic: Arc::clone(&open.traffic) }
-    }
-
-    /// Returns the stream.
-    pub(crate) const fn inner(&self) -> &S {
-        &self.stream
     }
 }
 

@@ -8,7 +8,7 @@ use ztsa_net::accept::Listener;
 use ztsa_net::relay::Meter as _;
 use ztsa_proto::name::Destination;
 
-use super::dial::{self, Dial, PATIENCE};
+use super::dial::{self, Dial, Opened as _, PATIENCE};
 use super::event::{Reporter, Way};
 use super::guard::{self, Warning};
 use super::local::{self, Local};
@@ -88,7 +88,7 @@ impl<D: Dial> Behind<D> {
             // the local program broke off meanwhile: both ends are reset
             Ok(_) if failed.is_some() => {}
             Ok(tunnel) => {
-                let open = self.reporter.opened(self.to.clone(), Way::Forward);
+                let open = self.reporter.opened(self.to.clone(), Way::Forward, tunnel.id());
                 open.traffic.sent(sent as u64);
                 local::carry(local, rest, tunnel, open).await;
             }

@@ -16,7 +16,7 @@ use ztsa_proto::secret::Secret;
 use self::head::{Head, HeadError};
 use self::reply::Reply;
 use super::desk::Desk;
-use super::dial::{self, Dial, PATIENCE};
+use super::dial::{self, Dial, Opened as _, PATIENCE};
 use super::event::Way;
 use super::intake::Intake;
 use super::local::{self, Local};
@@ -84,7 +84,7 @@ async fn connect<D: Dial>(
     drop(turn);
     match opened {
         Ok(tunnel) => {
-            let open = desk.reporter.opened(head.to, Way::HttpConnect);
+            let open = desk.reporter.opened(head.to, Way::HttpConnect, tunnel.id());
             if local.stream.write_all(ESTABLISHED).await.is_ok() {
                 local::carry(local, early, tunnel, open).await;
             }

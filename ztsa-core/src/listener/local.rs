@@ -1,13 +1,11 @@
 //! The local end of a connection: closed in order only when everything went through, reset otherwise.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use ztsa_net::accept::reset_on_close;
 use ztsa_net::relay::End;
 use ztsa_proto::capsule::Notice;
@@ -64,33 +62,13 @@ impl Drop for Local {
     }
 }
 
-/// Whether the bytes of a connection are stopped.
-#[derive(Debug, Default)]
-struct Pause {
-    paused: AtomicBool,
-    changed: Notify,
-}
-
-impl Pause {
-    fn set(&self, paused: bool) {
-        self.paused.store(paused, Ordering::SeqCst);
-        self.changed.notify_one();
-    }
-
-    async fn until(&self, paused: bool) {
-        while self.paused.load(Ordering::SeqCst) != paused {
-            self.changed.notified().await;
-        }
-    }
-}
-
 /// Completes when a program goes away while its connection is paused: nothing is read then that would tell.
 ///
 /// A program that has only ended its own direction is still there. Where the kernel does not tell, this never completes.
-async fn abandoned(pause: &Pause, ends: Option<(SocketAddr, SocketAddr)>) {
+async fn abandoned(open: &Open, ends: Option<(SocketAddr, SocketAddr)>) {
     let Some((peer, local)) = ends else { return std::future::pending().await };
     loop {
-        pause.until(true).await;
+        open.until(true).await;
         // boxed: a tunnel that is never paused does not keep its space
         let gone = Box::pin(async {
             if sockets::held(peer, local).is_none() {
@@ -102,22 +80,18 @@ async fn abandoned(pause: &Pause, ends: Option<(SocketAddr, SocketAddr)>) {
         });
         tokio::select! {
             () = gone => return,
-            () = pause.until(false) => {}
+            () = open.until(false) => {}
         }
     }
 }
 
 /// Carries a connection to its end; `early` are the bytes that the program sent before it was answered.
-pub(crate) async fn carry<T: Opened>(mut local: Local, early: Bytes, tunnel: T, mut open: Open) {
+pub(crate) async fn carry<T: Opened>(mut local: Local, early: Bytes, tunnel: T, open: Open) {
     let traffic = open.traffic.clone();
-    let pause = Pause::default();
     let ends = local.stream.peer_addr().ok().zip(local.stream.local_addr().ok());
     let end = {
         let (reader, mut writer) = local.stream.split();
-        let mut notify = |notice: &Notice| {
-            pause.set(matches!(notice, Notice::Suspend(_)));
-            open.notice(notice);
-        };
+        let mut notify = |notice: &Notice| open.notice(notice);
         let carried = async {
             if early.is_empty() {
                 let mut reader = reader;
@@ -131,10 +105,10 @@ pub(crate) async fn carry<T: Opened>(mut local: Local, early: Bytes, tunnel: T, 
             biased;
             end = carried => end,
             // dropping what carries resets the tunnel
-            () = abandoned(&pause, ends) => End::Local(std::io::ErrorKind::ConnectionAborted.into()),
+            () = abandoned(&open, ends) => End::Local(std::io::ErrorKind::ConnectionAborted.into()),
         }
     };
-    match dial::cut(&end) {
+    match dial::cut(&end, &open).await {
         Some(problem) => open.cut(problem),
         None if matches!(end, End::Finished) => local.complete(),
         None => {}

@@ -11,7 +11,7 @@ use ztsa_net::accept::Listener;
 use ztsa_proto::secret::Secret;
 
 use super::desk::Desk;
-use super::dial::{self, Dial, PATIENCE};
+use super::dial::{self, Dial, Opened as _, PATIENCE};
 use super::event::{Reporter, Way};
 use super::guard::{self, Warning};
 use super::http::{self, HANDSHAKE};
@@ -115,7 +115,7 @@ impl<D: Dial> Desk<D> {
         drop(turn);
         match opened {
             Ok(tunnel) => {
-                let open = self.reporter.opened(to, Way::Socks5);
+                let open = self.reporter.opened(to, Way::Socks5, tunnel.id());
                 let Ok(intake) = asked.granted().await else { return };
                 let (_, early) = intake.into_parts();
                 local::carry(local, early, tunnel, open).await;
@@ -142,7 +142,7 @@ impl<D: Dial> Desk<D> {
         drop(turn);
         match opened {
             Ok(tunnel) => {
-                let open = self.reporter.opened(to, Way::Socks4);
+                let open = self.reporter.opened(to, Way::Socks4, tunnel.id());
                 let Ok(intake) = asked.granted().await else { return };
                 let (_, early) = intake.into_parts();
                 local::carry(local, early, tunnel, open).await;

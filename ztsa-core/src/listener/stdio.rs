@@ -108,7 +108,7 @@ where
     if let Some(error) = failed {
         return Err(StdioError::Local(error));
     }
-    let mut open = reporter.opened(to.clone(), Way::Stdio);
+    let open = reporter.opened(to.clone(), Way::Stdio, tunnel.id());
     let traffic = open.traffic.clone();
     traffic.sent(sent as u64);
     let app_ended = AtomicBool::new(false);
@@ -117,7 +117,7 @@ where
     let mut notify = |notice: &Notice| open.notice(notice);
     let end = tunnel.carry(&mut reader, &mut writer, &mut notify, &*traffic).await;
     let (sent, received) = traffic.read();
-    match (dial::cut(&end), end) {
+    match (dial::cut(&end, &open).await, end) {
         (Some(problem), _) => {
             open.cut(problem.clone());
             Err(StdioError::Cut(problem))

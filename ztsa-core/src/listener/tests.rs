@@ -11,7 +11,7 @@ use ztsa_net::relay::{End, Meter};
 use ztsa_net::task::Scope;
 use ztsa_proto::app::{Access, AppInfo, AppList, Kind};
 use ztsa_proto::capsule::Notice;
-use ztsa_proto::name::Destination;
+use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::{self, Problem};
 
 use super::dial::{Dial, Opened};
@@ -121,6 +121,10 @@ pub(super) struct Tcp(TcpStream);
 
 impl Opened for Tcp {
     type Stream = TcpStream;
+
+    fn id(&self) -> Option<TunnelId> {
+        None
+    }
 
     async fn carry<R, W>(
         mut self,

@@ -107,7 +107,7 @@ impl<D: Dial> Desk<D> {
                 return Err(Refusal::Problem(problem));
             }
         };
-        let open = self.reporter.opened(to, Way::Http);
+        let open = self.reporter.opened(to, Way::Http, tunnel.id());
         let stream = TokioIo::new(Counted::new(tunnel.into_stream(), &open));
         let broken = |error: &hyper::Error| {
             Refusal::from(

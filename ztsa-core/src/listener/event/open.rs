@@ -1,0 +1,217 @@
+//! A connection that is open, and what the gateway says of it: in band, and on its stream of events, which no bulk
+//! holds up.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use ztsa_net::relay::Traffic;
+use ztsa_net::tunnel::TunnelError;
+use ztsa_proto::capsule::Notice;
+use ztsa_proto::event::{Event as Told, EventKind};
+use ztsa_proto::name::TunnelId;
+use ztsa_proto::problem::Problem;
+
+use super::{Connection, Event, Reporter};
+
+/// How much later than the ending itself its reason may come by the stream of events.
+const LATER: Duration = Duration::from_millis(500);
+
+/// An open connection; dropping it tells that it has ended.
+#[derive(Debug)]
+pub(crate) struct Open {
+    standing: Arc<Standing>,
+    tunnel: Option<TunnelId>,
+    reporter: Reporter,
+    since: tokio::time::Instant,
+    /// The bytes it carried.
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+impl Open {
+    pub(super) fn new(connection: Connection, tunnel: Option<TunnelId>, reporter: &Reporter) -> Self {
+        let standing = Arc::new(Standing { connection, said: Mutex::default(), changed: Notify::new() });
+        if let Some(tunnel) = tunnel {
+            reporter.tunnels.known().insert(tunnel, Arc::clone(&standing));
+        }
+        Self {
+            standing,
+            tunnel,
+            reporter: reporter.clone(),
+            since: tokio::time::Instant::now(),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Tells what the gateway says about the connection's access.
+    pub(crate) fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::Suspend(problem) => self.suspended(Some(&Arc::new((**problem).clone()))),
+            Notice::Resume => self.suspended(None),
+            Notice::End(problem) => self.cut(Arc::new((**problem).clone())),
+        }
+    }
+
+    /// Tells whether the connection is suspended, when that has changed.
+    pub(crate) fn suspended(&self, why: Option<&Arc<Problem>>) {
+        self.standing.suspended(why, &self.reporter);
+    }
+
+    /// Keeps why the connection was cut, for the end.
+    pub(crate) fn cut(&self, problem: Arc<Problem>) {
+        self.standing.said().cut = Some(problem);
+    }
+
+    /// Waits until the connection is suspended, or until it is not.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe, for one that waits at a time.
+    pub(crate) async fn until(&self, suspended: bool) {
+        while self.standing.said().suspended != suspended {
+            self.standing.changed.notified().await;
+        }
+    }
+
+    /// Gives the gateway's reason for the end of the access, where its stream of events has told one.
+    pub(crate) fn ended(&self) -> Option<Arc<Problem>> {
+        self.standing.said().ended.clone()
+    }
+
+    /// Gives the gateway's reason for a tunnel that broke, by its stream of events: what is known of it, or comes within
+    /// half a second where the gateway has ended the access and the stream is followed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe, for one that waits at a time.
+    pub(crate) async fn reason(&self, broken: &TunnelError) -> Option<Arc<Problem>> {
+        let told = async {
+            loop {
+                if let Some(problem) = self.ended() {
+                    return problem;
+                }
+                self.standing.changed.notified().await;
+            }
+        };
+        let later = if broken.is_withdrawn() && self.reporter.tunnels.are_followed() { LATER } else { Duration::ZERO };
+        tokio::time::timeout(later, told).await.ok()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(tunnel) = self.tunnel {
+            self.reporter.tunnels.forget(tunnel, &self.standing);
+        }
+        let (sent, received) = self.traffic.read();
+        self.reporter.report(Event::Ended {
+            connection: self.standing.connection.clone(),
+            problem: self.standing.said().cut.take(),
+            sent,
+            received,
+            lasted: self.since.elapsed(),
+        });
+    }
+}
+
+/// Where an open connection stands.
+#[derive(Debug)]
+struct Standing {
+    connection: Connection,
+    said: Mutex<Said>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    suspended: bool,
+    /// Why access ended, by the stream of events.
+    ended: Option<Arc<Problem>>,
+    /// Why the connection was cut.
+    cut: Option<Arc<Problem>>,
+}
+
+impl Standing {
+    /// Tells whether the connection is suspended, when that has changed: both ways say everything.
+    fn suspended(&self, why: Option<&Arc<Problem>>, reporter: &Reporter) {
+        let mut said = self.said();
+        if std::mem::replace(&mut said.suspended, why.is_some()) == why.is_some() {
+            return;
+        }
+        let connection = self.connection.clone();
+        // told before anybody else may say the contrary
+        reporter.report(match why {
+            Some(problem) => Event::Suspended { connection, problem: Arc::clone(problem) },
+            None => Event::Restored(connection),
+        });
+        drop(said);
+        self.changed.notify_one();
+    }
+
+    fn ended(&self, problem: &Problem) {
+        self.said().ended = Some(Arc::new(problem.clone()));
+        self.changed.notify_one();
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The open connections by the gateway's number of their tunnels, which its stream of events names.
+#[derive(Debug, Default)]
+pub(super) struct Tunnels {
+    known: Mutex<HashMap<TunnelId, Arc<Standing>>>,
+    followed: AtomicBool,
+}
+
+impl Tunnels {
+    /// Passes on what an event says of an open connection.
+    pub(super) fn hear(&self, told: &Told, reporter: &Reporter) {
+        let Some(tunnel) = told.tunnel else { return };
+        // held until it is told: nothing is said of a connection after its end
+        let known = self.known();
+        let Some(standing) = known.get(&tunnel) else { return };
+        match (told.kind, &told.problem) {
+            (EventKind::Suspended | EventKind::StepUp, Some(problem)) => {
+                standing.suspended(Some(&Arc::new(problem.clone())), reporter);
+            }
+            (EventKind::Restored, _) => standing.suspended(None, reporter),
+            (EventKind::Ended, Some(problem)) => standing.ended(problem),
+            _ => {}
+        }
+    }
+
+    fn are_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
+    }
+
+    /// A gateway that was started again counts from the beginning: the number may mean another by now.
+    fn forget(&self, tunnel: TunnelId, standing: &Arc<Standing>) {
+        let mut known = self.known();
+        if known.get(&tunnel).is_some_and(|now| Arc::ptr_eq(now, standing)) {
+            known.remove(&tunnel);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<TunnelId, Arc<Standing>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The gateway's events are followed for as long as this is held.
+#[derive(Debug)]
+pub(crate) struct Following(Arc<Tunnels>);
+
+impl Following {
+    pub(super) fn new(tunnels: &Arc<Tunnels>) -> Self {
+        tunnels.followed.store(true, Ordering::Relaxed);
+        Self(Arc::clone(tunnels))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.followed.store(false, Ordering::Relaxed);
+    }
+}
