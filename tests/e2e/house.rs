@@ -63,6 +63,12 @@ impl House {
         Self::with(apps, "").await
     }
 
+    /// Starts one with an app of the test that speaks HTTP.
+    pub async fn site(name: &str, port: u16) -> Self {
+        let app = format!("name = \"{name}\"\nkind = \"http\"\ntarget = \"127.0.0.1:{port}\"\ntags = [\"sample\"]\n");
+        Self::with(&[], &format!("[[app]]\n{app}")).await
+    }
+
     /// Starts one with more configuration.
     pub async fn with(apps: &[(&str, u16)], config: &str) -> Self {
         let mut text = config.to_owned();

@@ -1,4 +1,4 @@
-//! How a local program comes to an app: in the library, by its port, by SOCKS5, by HTTP CONNECT.
+//! How a local program comes to an app: in the library, by its port, by SOCKS5, by HTTP CONNECT, by plain HTTP.
 
 use std::net::SocketAddr;
 
@@ -9,6 +9,7 @@ use ztsa_core::listener::forward::Forward;
 use ztsa_core::listener::proxy::Proxy;
 
 use crate::patience::soon;
+use crate::server::Server;
 
 /// Anything that bytes go through both ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -20,9 +21,20 @@ pub enum Way {
     Forward(Forward),
     Socks5(Proxy),
     HttpConnect(Proxy),
+    Http(Proxy),
 }
 
-/// Opens every way to one app.
+/// More than a test sends: the length of what goes each way in one exchange of plain HTTP.
+const BODY: usize = 1 << 20;
+
+/// Opens every way to one app that speaks HTTP.
+pub async fn all_ways(client: &Client, app: &str) -> Vec<Way> {
+    let mut ways = ways(client, app).await;
+    ways.push(Way::Http(client.proxy("127.0.0.1:0").await.unwrap()));
+    ways
+}
+
+/// Opens every way to one app that carries any bytes.
 pub async fn ways(client: &Client, app: &str) -> Vec<Way> {
     vec![
         Way::Library(client.clone()),
@@ -40,6 +52,7 @@ impl Way {
             Self::Forward(_) => "forward",
             Self::Socks5(_) => "socks5",
             Self::HttpConnect(_) => "http-connect",
+            Self::Http(_) => "http",
         }
     }
 
@@ -58,7 +71,23 @@ impl Way {
                 assert!(head.starts_with("HTTP/1.1 200"), "{head}");
                 Box::new(stream)
             }
+            Self::Http(proxy) => Box::new(ask(proxy.local_addr(), app).await),
         }
+    }
+
+    /// Opens the app by this way, with the app's end of it; by plain HTTP, in the middle of two bodies.
+    pub async fn meet(&self, app: &str, server: &Server) -> (Box<dyn Io>, TcpStream) {
+        let mut near = self.open(app).await;
+        let mut far = server.accept().await;
+        if matches!(self, Self::Http(_)) {
+            let request = head(&mut far).await;
+            assert!(request.starts_with("POST / HTTP/1.1\r\n"), "{request}");
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n");
+            far.write_all(answer.as_bytes()).await.unwrap();
+            let answer = head(&mut near).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+        (near, far)
     }
 }
 
@@ -88,7 +117,15 @@ pub async fn http_connect(proxy: SocketAddr, to: &str) -> (String, TcpStream) {
     (head(&mut stream).await, stream)
 }
 
-/// Reads the head of an HTTP answer.
+/// Sends the head of a request of plain HTTP to a proxy.
+pub async fn ask(proxy: SocketAddr, app: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let request = format!("POST http://{app}/ HTTP/1.1\r\nHost: {app}\r\nContent-Length: {BODY}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads the head of an HTTP message.
 pub async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -9,8 +9,9 @@ use ztsa_core::listener::event::{Connection, Event, Events};
 use ztsa_net::task::Scope;
 
 use crate::house::House;
+use crate::local::{all_ways, ask, head};
 use crate::patience::{SILENCE, soon};
-use crate::server::{Server, rest, take};
+use crate::server::{Server, pass, rest, take};
 
 /// More than waits between an app and a program that does not read.
 const BULK: usize = 16 << 20;
@@ -122,14 +123,18 @@ async fn a_stream_that_was_left_unread_says_why_it_ended() {
     assert_eq!(take(&mut near, 1).await, "x");
     risk(&house, 70).await;
     // nobody reads, and the pause is told all the same
-    assert!(matches!(of(&mut events, "library").await, Event::Suspended { problem, .. } if problem.code == "risk.user"));
+    assert!(
+        matches!(of(&mut events, "library").await, Event::Suspended { problem, .. } if problem.code == "risk.user")
+    );
     risk(&house, 90).await;
     house.tunnels(0).await;
     let mut all = Vec::new();
     soon("the reset", near.read_to_end(&mut all)).await.unwrap_err();
     assert_eq!(near.ended().unwrap().code, "risk.user");
     drop(near);
-    assert!(matches!(of(&mut events, "library").await, Event::Ended { problem: Some(problem), .. } if problem.code == "risk.user"));
+    assert!(
+        matches!(of(&mut events, "library").await, Event::Ended { problem: Some(problem), .. } if problem.code == "risk.user")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,5 +159,51 @@ async fn an_app_that_has_ended_its_side_hides_neither_a_pause_nor_the_reason_of_
     assert_eq!(take(&mut far, 9).await, "an upload");
     risk(&house, 90).await;
     let Event::Ended { problem, .. } = of(&mut events, "forward").await else { panic!("it was not ended") };
+    assert_eq!(problem.unwrap().code, "risk.user");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_is_told_whatever_way_the_connection_came() {
+    let shop = Server::bind().await;
+    let house = House::site("shop", shop.port()).await;
+    let client = house.sign_in("alice").await;
+    for way in all_ways(&client, "shop").await {
+        let name = way.name();
+        let mut events = client.events();
+        let (mut near, mut far) = way.meet("shop", &shop).await;
+        risk(&house, 70).await;
+        let mut byte = [0];
+        let (paused, read) = tokio::join!(of(&mut events, name), tokio::time::timeout(SILENCE, near.read(&mut byte)));
+        assert!(read.is_err(), "{name}: {read:?}");
+        assert!(
+            matches!(&paused, Event::Suspended { problem, .. } if problem.code == "risk.user"),
+            "{name}: {paused:?}"
+        );
+        risk(&house, 0).await;
+        let (restored, ()) = tokio::join!(of(&mut events, name), pass(&mut far, &mut near, "and on"));
+        assert!(matches!(restored, Event::Restored(_)), "{name}: {restored:?}");
+        drop((near, far));
+        house.tunnels(0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_access_ends_before_its_answer_is_answered_with_the_reason() {
+    let shop = Server::bind().await;
+    let house = House::site("shop", shop.port()).await;
+    let client = house.sign_in("alice").await;
+    let mut events = client.events();
+    let proxy = client.proxy("127.0.0.1:0").await.unwrap();
+    let mut near = ask(proxy.local_addr(), "shop").await;
+    let mut far = shop.accept().await;
+    head(&mut far).await;
+    risk(&house, 90).await;
+    let answer = head(&mut near).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let length: usize =
+        answer.to_ascii_lowercase().split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+    let problem: serde_json::Value = serde_json::from_str(&take(&mut near, length).await).unwrap();
+    assert_eq!(problem["code"], "risk.user", "{problem}");
+    let Event::Ended { problem, .. } = of(&mut events, "http").await else { panic!("no end was told") };
     assert_eq!(problem.unwrap().code, "risk.user");
 }

@@ -5,19 +5,18 @@ use ztsa_core::client::ConnectError;
 use ztsa_core::listener::event::Event;
 
 use crate::house::House;
-use crate::local::ways;
+use crate::local::all_ways;
 use crate::patience::soon;
 use crate::server::{Server, echo, pass, reset};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_tunnel_is_reset_at_both_ends_whatever_way_it_came() {
     let shop = Server::bind().await;
-    let house = House::new(&[("shop", shop.port())]).await;
+    let house = House::site("shop", shop.port()).await;
     let client = house.sign_in("alice").await;
-    for way in ways(&client, "shop").await {
+    for way in all_ways(&client, "shop").await {
         let mut events = client.events();
-        let mut near = way.open("shop").await;
-        let mut far = shop.accept().await;
+        let (mut near, mut far) = way.meet("shop", &shop).await;
         pass(&mut near, &mut far, "before").await;
         pass(&mut far, &mut near, "before").await;
         let order = json!({"op": "sessions.revoke", "app": "shop", "reason": "the shop is closed"});
@@ -38,8 +37,8 @@ async fn a_revoked_tunnel_is_reset_at_both_ends_whatever_way_it_came() {
         let reason = reason.await;
         assert!(reason.to_string().contains("the shop is closed"), "{}: {reason}", way.name());
         // the sessions stay: the app opens again at once
-        let mut near = way.open("shop").await;
-        pass(&mut near, &mut shop.accept().await, "after").await;
+        let (mut near, mut far) = way.meet("shop", &shop).await;
+        pass(&mut near, &mut far, "after").await;
     }
     house.audit("the revoked end", |line| line["status_code"] == "session.revoked").await;
 }

@@ -11,7 +11,7 @@ use ztsa_proto::problem::{Problem, Retry};
 
 use super::keeper::Hold;
 use super::{Inner, refusal};
-use crate::listener::dial::{Dial, Opened};
+use crate::listener::dial::{Dial, Informed, Opened};
 use crate::listener::event::Way;
 use crate::stream::Stream;
 use crate::tunnel::{Early, OpenOptions, Tunnel};
@@ -78,5 +78,15 @@ impl Opened for Tunnel {
 
     fn into_stream(self) -> Stream {
         Stream::new(self)
+    }
+}
+
+impl Informed for Stream {
+    fn suspended(&self) -> Option<&Arc<Problem>> {
+        Self::suspended(self)
+    }
+
+    fn ended(&self) -> Option<&Arc<Problem>> {
+        Self::ended(self)
     }
 }

@@ -40,7 +40,7 @@ pub(crate) trait Dial: Clone + Send + Sync + 'static {
 /// A way to an app that is open.
 pub(crate) trait Opened: Send + 'static {
     /// The same as one stream.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + Informed + Unpin + Send + 'static;
 
     /// The gateway's number of it, where it has one.
     fn id(&self) -> Option<TunnelId>;
@@ -59,6 +59,14 @@ pub(crate) trait Opened: Send + 'static {
 
     /// Makes one stream of it.
     fn into_stream(self) -> Self::Stream;
+}
+
+/// A stream that learns of its access by being read.
+pub(crate) trait Informed {
+    /// Why access is suspended at the moment, as far as reading has learnt.
+    fn suspended(&self) -> Option<&Arc<Problem>>;
+    /// Why access has ended, where reading has learnt it.
+    fn ended(&self) -> Option<&Arc<Problem>>;
 }
 
 /// Opens an app; while the gateway cannot be reached it tries again, for `patience` in all.

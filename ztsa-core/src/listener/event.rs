@@ -1,16 +1,11 @@
 //! What happens on the local side, told to whoever listens: opened, refused, suspended, ended, each with its reason.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::broadcast;
-use ztsa_net::relay::{Meter as _, Traffic};
 use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::Problem;
 
@@ -209,45 +204,5 @@ impl Reporter {
     pub(crate) fn rejected(&self, peer: SocketAddr, reason: &str) {
         tracing::debug!(%peer, reason, "turned away");
         self.report(Event::Rejected { peer, reason: reason.into() });
-    }
-}
-
-/// A stream whose bytes are counted for its connection's end.
-#[derive(Debug)]
-pub(crate) struct Counted<S> {
-    stream: S,
-    traffic: Arc<Traffic>,
-}
-
-impl<S> Counted<S> {
-    /// Counts what passes through `stream` as the traffic of `open`.
-    pub(crate) fn new(stream: S, open: &Open) -> Self {
-        Self { stream, traffic: Arc::clone(&open.traffic) }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        let count = into.filled().len().saturating_sub(before);
-        self.traffic.received(count as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(context, from))?;
-        self.traffic.sent(count as u64);
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

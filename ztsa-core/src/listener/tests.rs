@@ -14,7 +14,7 @@ use ztsa_proto::capsule::Notice;
 use ztsa_proto::name::{Destination, TunnelId};
 use ztsa_proto::problem::{self, Problem};
 
-use super::dial::{Dial, Opened};
+use super::dial::{Dial, Informed, Opened};
 use super::event::{Event, Events, Way};
 use crate::tunnel::Early;
 
@@ -161,6 +161,16 @@ impl Opened for Tcp {
 
     fn into_stream(self) -> TcpStream {
         self.0
+    }
+}
+
+impl Informed for TcpStream {
+    fn suspended(&self) -> Option<&Arc<Problem>> {
+        None
+    }
+
+    fn ended(&self) -> Option<&Arc<Problem>> {
+        None
     }
 }
 

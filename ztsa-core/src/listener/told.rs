@@ -12,27 +12,8 @@ use ztsa_net::relay::Meter as _;
 use ztsa_net::tunnel::TunnelError;
 use ztsa_proto::problem::Problem;
 
-use super::dial::lost;
+use super::dial::{Informed, lost};
 use super::event::Open;
-use crate::stream::Stream;
-
-/// A stream that learns of its access by being read.
-pub(crate) trait Informed {
-    /// Why access is suspended at the moment, as far as reading has learnt.
-    fn suspended(&self) -> Option<&Arc<Problem>>;
-    /// Why access has ended, where reading has learnt it.
-    fn ended(&self) -> Option<&Arc<Problem>>;
-}
-
-impl Informed for Stream {
-    fn suspended(&self) -> Option<&Arc<Problem>> {
-        Self::suspended(self)
-    }
-
-    fn ended(&self) -> Option<&Arc<Problem>> {
-        Self::ended(self)
-    }
-}
 
 /// A stream that tells its connection's events.
 ///
@@ -98,8 +79,11 @@ impl<S: Informed> Told<S> {
 
     /// Keeps why the stream failed, and says it.
     fn fails(&mut self, reason: Option<Arc<Problem>>, error: io::Error) -> io::Error {
-        self.open.cut(reason.clone().unwrap_or_else(|| lost(error.to_string())));
-        let Some(problem) = reason else { return error };
+        let Some(problem) = reason else {
+            self.open.cut(lost(error.to_string()));
+            return error;
+        };
+        self.open.ends(Arc::clone(&problem));
         let error = io::Error::new(io::ErrorKind::ConnectionReset, problem.to_string());
         self.ended = Some(problem);
         error

@@ -12,7 +12,7 @@ use ztsa_net::tunnel::TunnelError;
 use ztsa_proto::capsule::Notice;
 use ztsa_proto::event::{Event as Told, EventKind};
 use ztsa_proto::name::TunnelId;
-use ztsa_proto::problem::Problem;
+use ztsa_proto::problem::{self, Problem};
 
 use super::{Connection, Event, Reporter};
 
@@ -50,7 +50,7 @@ impl Open {
         match notice {
             Notice::Suspend(problem) => self.suspended(Some(&Arc::new((**problem).clone()))),
             Notice::Resume => self.suspended(None),
-            Notice::End(problem) => self.cut(Arc::new((**problem).clone())),
+            Notice::End(problem) => self.ends(Arc::new((**problem).clone())),
         }
     }
 
@@ -59,9 +59,23 @@ impl Open {
         self.standing.suspended(why, &self.reporter);
     }
 
+    /// Keeps the gateway's reason for the end of the access, for the end.
+    pub(crate) fn ends(&self, problem: Arc<Problem>) {
+        let mut said = self.standing.said();
+        said.ended = Some(Arc::clone(&problem));
+        said.cut = Some(problem);
+    }
+
     /// Keeps why the connection was cut, for the end.
     pub(crate) fn cut(&self, problem: Arc<Problem>) {
         self.standing.said().cut = Some(problem);
+    }
+
+    /// Keeps why the connection broke, for the end, and gives it: the gateway's reason, where it has ended the access.
+    pub(crate) fn broke(&self, code: &str, detail: String) -> Arc<Problem> {
+        let problem = self.ended().unwrap_or_else(|| Arc::new(problem::new(code).with_detail(detail)));
+        self.cut(Arc::clone(&problem));
+        problem
     }
 
     /// Waits until the connection is suspended, or until it is not.
@@ -74,7 +88,7 @@ impl Open {
         }
     }
 
-    /// Gives the gateway's reason for the end of the access, where its stream of events has told one.
+    /// Gives the gateway's reason for the end of the access, where it has told one.
     pub(crate) fn ended(&self) -> Option<Arc<Problem>> {
         self.standing.said().ended.clone()
     }
@@ -125,7 +139,7 @@ struct Standing {
 #[derive(Debug, Default)]
 struct Said {
     suspended: bool,
-    /// Why access ended, by the stream of events.
+    /// Why access ended.
     ended: Option<Arc<Problem>>,
     /// Why the connection was cut.
     cut: Option<Arc<Problem>>,

@@ -20,11 +20,12 @@ use super::reply::{NAME, Reply};
 use super::{HANDSHAKE, authorized};
 use crate::listener::desk::Desk;
 use crate::listener::dial::{self, Dial, Opened, PATIENCE};
-use crate::listener::event::{Counted, Open, Way};
+use crate::listener::event::{Open, Way};
 use crate::listener::guard::{self, Provenance};
 use crate::listener::intake::Intake;
 use crate::listener::local::Local;
 use crate::listener::pac;
+use crate::listener::told::Told;
 use crate::tunnel::Early;
 
 /// An answer: what the port says itself, or what the app sends.
@@ -107,12 +108,11 @@ impl<D: Dial> Desk<D> {
                 return Err(Refusal::Problem(problem));
             }
         };
-        let open = self.reporter.opened(to, Way::Http, tunnel.id());
-        let stream = TokioIo::new(Counted::new(tunnel.into_stream(), &open));
+        let open = Arc::new(self.reporter.opened(to, Way::Http, tunnel.id()));
+        let stream = TokioIo::new(Told::new(tunnel.into_stream(), Arc::clone(&open)));
         let broken = |error: &hyper::Error| {
-            Refusal::from(
-                problem::new("app.unreachable").with_detail(format!("the app did not answer in HTTP: {error}")),
-            )
+            let problem = open.broke("app.unreachable", format!("the app did not answer in HTTP: {error}"));
+            Refusal::Problem(problem)
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(|error| broken(&error))?;
@@ -179,7 +179,7 @@ impl From<Problem> for Refusal {
 /// The body of an app's answer; the connection counts as open until it ends.
 pub(super) struct Relayed {
     body: Incoming,
-    open: Open,
+    open: Arc<Open>,
 }
 
 impl hyper::body::Body for Relayed {
@@ -192,8 +192,7 @@ impl hyper::body::Body for Relayed {
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
         let polled = std::pin::Pin::new(&mut self.body).poll_frame(context);
         if let std::task::Poll::Ready(Some(Err(error))) = &polled {
-            let problem = problem::new("network.lost").with_detail(format!("the app's answer broke off: {error}"));
-            self.open.cut(Arc::new(problem));
+            self.open.broke("network.lost", format!("the app's answer broke off: {error}"));
         }
         polled
     }
@@ -269,7 +268,7 @@ fn outgoing(request: Request<Incoming>) -> Request<Incoming> {
     Request::from_parts(head, body)
 }
 
-fn incoming(answer: Response<Incoming>, open: Open) -> Answer {
+fn incoming(answer: Response<Incoming>, open: Arc<Open>) -> Answer {
     let (mut head, body) = answer.into_parts();
     head.version = Version::HTTP_11;
     clean(&mut head.headers);
