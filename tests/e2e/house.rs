@@ -93,9 +93,15 @@ impl House {
 
     /// Ends the gateway and its issuer, and starts them again in the same folder on the same port.
     pub async fn restart(self) -> Self {
-        let listen = self.address();
+        self.restart_after(|_| {}).await
+    }
+
+    /// Restarts as [`House::restart`] does, and changes something in the gateway's folder of policies meanwhile.
+    pub async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
+        let (listen, policies) = (self.address(), self.policies());
         let Self { dev, folder } = self;
         soon("the shutdown", dev.shutdown(Duration::ZERO)).await;
+        change(&policies);
         let dev = Self::spawn(&folder, listen).await.unwrap();
         Self { dev, folder }
     }

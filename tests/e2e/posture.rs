@@ -12,6 +12,10 @@ use crate::house::{Folder, House, write_policy};
 use crate::patience::soon;
 use crate::server::echo;
 
+/// Wants a file on the device.
+const AGENT: &str = "@id(\"agent\")\n@on_change(\"suspend\")\nforbid (principal, action, resource == App::\"echo\")\n\
+    unless { context.device.posture.file.agent.state == \"pass\" };\n";
+
 async fn enforce(house: &House, text: &str) {
     write_policy(&house.policies(), "device.cedar", text);
     house.admin(json!({"op": "policy.reload"})).await;
@@ -47,12 +51,7 @@ async fn a_change_for_the_worse_is_told_at_once_and_access_returns_with_the_chan
     let mut events = client.events();
     let mut stream = opened(&client).await;
     // a policy that begins to ask makes nobody lose what is open
-    enforce(
-        &house,
-        "@id(\"agent\")\n@on_change(\"suspend\")\nforbid (principal, action, resource == App::\"echo\")\n\
-         unless { context.device.posture.file.agent.state == \"pass\" };\n",
-    )
-    .await;
+    enforce(&house, AGENT).await;
     soon("the answer", async {
         while !client.refresh().await.unwrap().posture.iter().any(|check| check.id == "file.agent") {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -194,5 +193,20 @@ async fn a_gateway_that_was_away_hears_everything_again() {
         }
     })
     .await;
+    drop(house);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_comes_back_and_asks_for_something_else_is_told_it() {
+    let here = Folder::new();
+    let file = here.join("agent.conf");
+    std::fs::write(&file, "as delivered").unwrap();
+    let config = format!("[[posture.file]]\nname = \"agent\"\nlinux = {file:?}\nmacos = {file:?}\n");
+    let house = House::with(&[], &config).await;
+    let client = house.sign_in("alice").await;
+    let _events = client.events();
+    echo(&mut opened(&client).await, "before anybody asks").await;
+    let house = house.restart_after(|policies| write_policy(policies, "device.cedar", AGENT)).await;
+    echo(&mut opened(&client).await, "after it was told").await;
     drop(house);
 }

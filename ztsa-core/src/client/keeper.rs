@@ -21,6 +21,9 @@ use crate::token::Expiry;
 const TICK: Duration = Duration::from_secs(15);
 /// How soon is looked whether a person has signed in; ever more rarely later.
 const LOGIN_TICK: Duration = Duration::from_secs(5);
+/// How old the gateway's metadata may be when its events are followed for the first time: commands that live for one
+/// connection do not each ask for it.
+const FRESH: Duration = Duration::from_secs(60);
 /// The first and the longest pause before the gateway is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
@@ -156,13 +159,14 @@ fn untold(told: &mut HashSet<Expiry>, near: Vec<Expiry>) -> impl Iterator<Item =
 
 /// Follows the gateway's events for as long as somebody wants them, through every break of the connection.
 async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut fresh) = (Backoff::default(), FRESH);
     while needs.wait_for(|needs| needs.events).await.is_ok() {
         let error = match work.api.events().await {
             Ok(events) => {
                 work.worked();
                 backoff = Backoff::default();
-                // a gateway that was away may have forgotten this device's state
+                // a gateway that was away may have forgotten this device's state, and ask for something else by now
+                work.api.tokens().doubt_metadata(std::mem::take(&mut fresh)).await;
                 work.api.tokens().forget_reported();
                 work.look.notify_one();
                 let _following = work.reporter.following();

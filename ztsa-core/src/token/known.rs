@@ -142,6 +142,19 @@ impl Tokens {
         self.inner.cache.outdate_metadata();
     }
 
+    /// Forgets the gateway's metadata as [`Tokens::forget_metadata`] does, unless it was asked for within `fresh`, by
+    /// whichever process of the profile.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(crate) async fn doubt_metadata(&self, fresh: Duration) {
+        let asked = self.inner.cache.metadata().map(|(_, at)| at);
+        let now = self.inner.config.clock.now();
+        if asked.is_none_or(|at| at > now || now.since(at) >= fresh) {
+            self.forget_metadata().await;
+        }
+    }
+
     /// Says what is known without asking anybody on the network.
     ///
     /// # Errors
