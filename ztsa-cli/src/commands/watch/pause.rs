@@ -28,6 +28,15 @@ struct Pause {
     reminded: bool,
 }
 
+impl Pause {
+    /// Lets a connection go over to a pause for another reason; the last one takes along what there is still to tell.
+    fn moved(&mut self, connection: u64, to: Self) -> Self {
+        self.waiting.remove(&connection);
+        let restored = if self.waiting.is_empty() { self.restored } else { 0 };
+        Self { restored, since: self.since, until: self.until.or(to.until), reminded: self.reminded, ..to }
+    }
+}
+
 /// A pause that is over.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Over {
@@ -43,23 +52,32 @@ impl Pauses {
         self.0.is_empty()
     }
 
-    /// Notes a paused connection; says whether others wait for the same reason already, so that it has been told.
+    /// Notes a paused connection; says whether others wait for the same reason already, so that it has been told. One
+    /// that waits for another reason than before does not wait anew: the gateway keeps the first end.
     pub(super) fn begin(&mut self, connection: &Connection, problem: &Problem, now: UnixTime) -> bool {
         let app = app(&connection.to);
-        let known = self.0.iter_mut().find(|pause| pause.app == app && pause.code == problem.code);
-        if let Some(pause) = known {
-            pause.waiting.insert(connection.id);
-            return true;
-        }
-        self.0.push(Pause {
-            app,
+        let new = Pause {
             code: problem.code.clone(),
             waiting: BTreeSet::from([connection.id]),
             restored: 0,
             since: now,
             until: ends_at(problem, now),
             reminded: false,
-        });
+            app,
+        };
+        let before = self.0.iter_mut().find(|pause| pause.waiting.contains(&connection.id) && pause.code != new.code);
+        let new = match before {
+            Some(before) => before.moved(connection.id, new),
+            None => new,
+        };
+        self.forget();
+        let known = self.0.iter_mut().find(|pause| pause.app == new.app && pause.code == new.code);
+        if let Some(pause) = known {
+            pause.waiting.insert(connection.id);
+            pause.restored += new.restored;
+            return true;
+        }
+        self.0.push(new);
         false
     }
 
@@ -149,6 +167,21 @@ mod tests {
         assert_eq!(pauses.restore(2, later), Some(Over { connections: 2, seconds: 12 }));
         assert_eq!(pauses.restore(2, later), None);
         assert!(pauses.is_empty());
+    }
+
+    #[test]
+    fn another_reason_is_told_and_does_not_begin_the_time_anew() {
+        let mut pauses = Pauses::default();
+        let (risk, step_up) = (problem::new("risk.user").with_wait(60), problem::new("auth.step_up").with_wait(60));
+        let (start, later) = (UnixTime(1000), UnixTime(1040));
+        assert!(!pauses.begin(&connection(1, "db:1"), &risk, start));
+        assert!(pauses.begin(&connection(2, "db:1"), &risk, start));
+        assert!(!pauses.begin(&connection(1, "db:1"), &step_up, later), "it is told");
+        assert_eq!(pauses.line(later), "db paused, 20 s left · db paused, 20 s left");
+        assert!(pauses.begin(&connection(2, "db:1"), &step_up, later));
+        assert_eq!(pauses.line(later), "db paused (2 connections), 20 s left");
+        assert_eq!(pauses.restore(1, later), None);
+        assert_eq!(pauses.restore(2, later), Some(Over { connections: 2, seconds: 40 }));
     }
 
     #[test]

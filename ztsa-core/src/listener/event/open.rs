@@ -54,7 +54,7 @@ impl Open {
         }
     }
 
-    /// Tells whether the connection is suspended, when that has changed.
+    /// Tells whether the connection is suspended, when that or the sort of reason has changed.
     pub(crate) fn suspended(&self, why: Option<&Arc<Problem>>) {
         self.standing.suspended(why, &self.reporter);
     }
@@ -83,7 +83,7 @@ impl Open {
     /// # Cancel safety
     /// Cancel-safe, for one that waits at a time.
     pub(crate) async fn until(&self, suspended: bool) {
-        while self.standing.said().suspended != suspended {
+        while self.standing.said().suspended.is_some() != suspended {
             self.standing.changed.notified().await;
         }
     }
@@ -99,6 +99,9 @@ impl Open {
     /// # Cancel safety
     /// Cancel-safe, for one that waits at a time.
     pub(crate) async fn reason(&self, broken: &TunnelError) -> Option<Arc<Problem>> {
+        if !broken.is_withdrawn() || !self.reporter.tunnels.are_followed() {
+            return self.ended();
+        }
         let told = async {
             loop {
                 if let Some(problem) = self.ended() {
@@ -107,8 +110,7 @@ impl Open {
                 self.standing.changed.notified().await;
             }
         };
-        let later = if broken.is_withdrawn() && self.reporter.tunnels.are_followed() { LATER } else { Duration::ZERO };
-        tokio::time::timeout(later, told).await.ok()
+        tokio::time::timeout(LATER, told).await.ok()
     }
 }
 
@@ -138,7 +140,8 @@ struct Standing {
 
 #[derive(Debug, Default)]
 struct Said {
-    suspended: bool,
+    /// The code of the reason why it is suspended.
+    suspended: Option<String>,
     /// Why access ended.
     ended: Option<Arc<Problem>>,
     /// Why the connection was cut.
@@ -146,12 +149,13 @@ struct Said {
 }
 
 impl Standing {
-    /// Tells whether the connection is suspended, when that has changed: both ways say everything.
+    /// Tells whether the connection is suspended, when that or the sort of reason has changed: both ways say everything.
     fn suspended(&self, why: Option<&Arc<Problem>>, reporter: &Reporter) {
         let mut said = self.said();
-        if std::mem::replace(&mut said.suspended, why.is_some()) == why.is_some() {
+        if said.suspended.as_deref() == why.map(|problem| problem.code.as_str()) {
             return;
         }
+        said.suspended = why.map(|problem| problem.code.clone());
         let connection = self.connection.clone();
         // told before anybody else may say the contrary
         reporter.report(match why {
@@ -227,5 +231,95 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.0.followed.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ztsa_proto::time::UnixTime;
+
+    use super::*;
+    use crate::listener::event::{Events, Way};
+
+    /// What has been told of connections, in words.
+    fn words(events: &mut Events) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Ok(event) = events.0.try_recv() {
+            words.extend(match event {
+                Event::Suspended { connection, problem } => Some(format!("{} {}", connection.id, problem.code)),
+                Event::Restored(connection) => Some(format!("{} restored", connection.id)),
+                Event::Ended { connection, problem, .. } => Some(format!(
+                    "{} ended {}",
+                    connection.id,
+                    problem.map(|problem| problem.code.clone()).unwrap_or_default()
+                )),
+                _ => None,
+            });
+        }
+        words
+    }
+
+    fn told(kind: EventKind, tunnel: u64, code: Option<&str>) -> Told {
+        let problem = code.map(problem::new);
+        Told { id: 1, at: UnixTime(0), kind, tunnel: Some(TunnelId(tunnel)), app: None, problem }
+    }
+
+    fn suspend(code: &str) -> Notice {
+        Notice::Suspend(Box::new(problem::new(code)))
+    }
+
+    #[test]
+    fn what_both_ways_say_is_told_once_and_another_reason_again() {
+        let reporter = Reporter::new();
+        let mut events = reporter.events();
+        let open = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(7)));
+        let mut after = |step: &dyn Fn()| {
+            step();
+            words(&mut events)
+        };
+        assert_eq!(after(&|| open.notice(&suspend("risk.user"))), ["1 risk.user"]);
+        assert_eq!(after(&|| reporter.gateway(told(EventKind::Suspended, 7, Some("risk.user")))), [""; 0]);
+        assert_eq!(after(&|| reporter.gateway(told(EventKind::Suspended, 8, Some("risk.user")))), [""; 0]);
+        assert_eq!(after(&|| reporter.gateway(told(EventKind::StepUp, 7, Some("auth.step_up")))), ["1 auth.step_up"]);
+        assert_eq!(after(&|| open.notice(&suspend("auth.step_up"))), [""; 0]);
+        assert_eq!(after(&|| reporter.gateway(told(EventKind::Restored, 7, None))), ["1 restored"]);
+        assert_eq!(after(&|| open.notice(&Notice::Resume)), [""; 0]);
+    }
+
+    #[test]
+    fn a_number_means_the_connection_that_had_it_last_and_none_after_its_end() {
+        let reporter = Reporter::new();
+        let mut events = reporter.events();
+        let before = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(1)));
+        let after = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(1)));
+        drop(before);
+        reporter.gateway(told(EventKind::Suspended, 1, Some("risk.user")));
+        drop(after);
+        reporter.gateway(told(EventKind::Restored, 1, None));
+        assert_eq!(words(&mut events), ["1 ended ", "2 risk.user", "2 ended "]);
+        assert!(reporter.tunnels.known().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_ending_of_the_gateways_is_waited_for_and_only_where_it_may_come() {
+        let (broken, withdrawn) =
+            (TunnelError::Reset(h2::Reason::CONNECT_ERROR), TunnelError::Reset(h2::Reason::CANCEL));
+        let reporter = Reporter::new();
+        let open = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(1)));
+        let begun = tokio::time::Instant::now();
+        assert_eq!(open.reason(&withdrawn).await, None);
+        let following = reporter.following();
+        assert_eq!(open.reason(&broken).await, None);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "the program waits for nothing");
+        assert_eq!(open.reason(&withdrawn).await, None);
+        assert_eq!(begun.elapsed(), LATER, "a gateway that says nothing is not waited for for ever");
+        let word = async {
+            tokio::time::sleep(LATER / 2).await;
+            reporter.gateway(told(EventKind::Ended, 1, Some("risk.user")));
+        };
+        let (reason, ()) = tokio::join!(open.reason(&withdrawn), word);
+        assert_eq!(reason.unwrap().code, "risk.user");
+        drop(following);
+        assert_eq!(open.reason(&broken).await.unwrap().code, "risk.user", "what is known is said");
     }
 }
