@@ -33,7 +33,7 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
                 tokio::select! {
                     () = watch.due() => watch.beat(client.now()),
                     Some(event) = events.next() => {
-                        if matches!(event, Event::Suspended { .. } | Event::Restored(_))
+                        if matches!(event, Event::Suspended { .. } | Event::Restored(_) | Event::Missed(_))
                             && let Err(error) = watch.tell(&event, client.now())
                         {
                             return Failure::from(error);

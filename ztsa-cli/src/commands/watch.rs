@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 use ztsa_core::listener::event::{Connection, Event};
 use ztsa_proto::event::EventKind;
@@ -14,10 +12,12 @@ use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
 use crate::report;
-use crate::ui::{Foot, Printer, span};
+use crate::ui::{Foot, Printer};
 use pause::Pauses;
+use told::{Told, Tone, told};
 
 mod pause;
+mod told;
 
 /// The pause between two looks at what is paused.
 const BEAT: Duration = Duration::from_secs(1);
@@ -123,12 +123,12 @@ impl Watch {
                 }
                 (!self.pauses.begin(connection, problem, now)).then(String::new)
             }
-            Event::Restored(connection) => self.pauses.restore(connection.id, now).map(|over| match over.connections {
-                1 => format!("after {}", span(over.seconds)),
-                many => format!("{many} connections, after {}", span(over.seconds)),
-            }),
-            Event::Ended { connection, problem: Some(problem), .. } => {
-                self.pauses.end(connection.id);
+            // what was missed is not known here
+            Event::Restored(connection) if !self.pauses.holds(connection.id) => Some(String::new()),
+            Event::Restored(connection) => self.pauses.restore(connection.id, now).map(|over| over.to_string()),
+            Event::Ended { connection, problem, .. } => {
+                self.end(connection, now);
+                let Some(problem) = problem else { return Some(String::new()) };
                 let (app, said) = (app(&connection.to), problem.to_string());
                 match &mut self.ended {
                     Some((before, why, more)) if *before == app && *why == said => {
@@ -142,14 +142,26 @@ impl Watch {
                 self.next = Instant::now() + BEAT;
                 Some(String::new())
             }
-            Event::Ended { connection, problem: None, .. } => {
-                self.pauses.end(connection.id);
+            Event::Missed(_) => {
+                // what is restored or ended among them would wait here for ever
+                self.pauses = Pauses::default();
+                self.told_alike();
                 Some(String::new())
             }
             _ => {
                 self.told_alike();
                 Some(String::new())
             }
+        }
+    }
+
+    /// Notes that a connection has ended; those that waited with it may all have gone on.
+    fn end(&mut self, connection: &Connection, now: UnixTime) {
+        let Some(over) = self.pauses.end(connection.id, now) else { return };
+        let restored = Event::Restored(connection.clone());
+        if let Some(mut told) = told(&restored, false, false) {
+            told.said = Some(over.to_string());
+            self.say(&self.line(&told, now));
         }
     }
 
@@ -167,12 +179,21 @@ impl Watch {
         if self.json {
             return told.map_or(Ok(()), |told| self.printer.json_line(&told.line(now)));
         }
+        if told.is_none() && matches!(event, Event::Gateway(_)) {
+            // said by the connections themselves, and not to come between those that end alike
+            return Ok(());
+        }
         let more = self.remember(event, now);
         if let Some(foot) = self.foot.as_mut().filter(|_| self.pauses.is_empty()) {
             foot.clear();
         }
         let (Some(mut told), Some(more)) = (told, more) else { return Ok(()) };
         told.said = told.said.or(Some(more).filter(|more| !more.is_empty()));
+        self.say(&self.line(&told, now));
+        Ok(())
+    }
+
+    fn line(&self, told: &Told<'_>, now: UnixTime) -> String {
         let style = self.printer.err_style();
         let word = match told.tone {
             Tone::Good => style.good(told.word),
@@ -193,8 +214,7 @@ impl Watch {
                 let _infallible = write!(line, "\n  {} {}", style.dim("do:  "), self.printer.exact(&remedy));
             }
         }
-        self.say(&line);
-        Ok(())
+        line
     }
 }
 
@@ -223,151 +243,6 @@ fn clock(now: UnixTime) -> String {
     now.rfc3339().split_once('T').map(|(_, time)| time.to_owned()).unwrap_or_default()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
-    Good,
-    Bad,
-    Plain,
-}
-
-/// An event in words.
-#[derive(Debug)]
-struct Told<'a> {
-    event: &'static str,
-    word: &'static str,
-    tone: Tone,
-    what: Option<String>,
-    said: Option<String>,
-    problem: Option<&'a Problem>,
-    more: Value,
-}
-
-/// An event as a line of NDJSON.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    event: &'static str,
-    at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    app: Option<&'a str>,
-    /// When a paused connection ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ends_at: Option<String>,
-    #[serde(flatten)]
-    more: &'a Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a Problem>,
-}
-
-impl Told<'_> {
-    fn line(&self, now: UnixTime) -> Line<'_> {
-        let app = self.what.as_deref();
-        let paused = self.problem.filter(|_| self.event == "suspended");
-        let ends_at = paused.and_then(|problem| pause::ends_at(problem, now)).map(UnixTime::rfc3339);
-        Line { event: self.event, at: now.rfc3339(), app, ends_at, more: &self.more, problem: self.problem }
-    }
-}
-
-/// Puts an event in words; `None` when only a curious person wants to know.
-fn told(event: &Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
-    let plain = |event, word, connection: &Connection| Told {
-        event,
-        word,
-        tone: Tone::Plain,
-        what: Some(app(&connection.to)),
-        said: None,
-        problem: None,
-        more: json!({ "connection": connection.id }),
-    };
-    Some(match event {
-        Event::Opened(connection) if curious => plain("opened", "opened", connection),
-        Event::Refused { to, problem, .. } => Told {
-            event: "refused",
-            word: "refused",
-            tone: Tone::Bad,
-            what: Some(app(to)),
-            said: Some(report::said(problem, &app(to))),
-            problem: Some(problem),
-            more: json!({}),
-        },
-        Event::Suspended { connection, problem } => Told {
-            tone: Tone::Bad,
-            said: Some(format!("{problem} ({})", waits(problem))),
-            problem: Some(problem),
-            ..plain("suspended", "suspended", connection)
-        },
-        Event::Restored(connection) => Told { tone: Tone::Good, ..plain("restored", "restored", connection) },
-        Event::Ended { connection, problem: Some(problem), sent, received, lasted } => Told {
-            tone: Tone::Bad,
-            said: Some(report::said(problem, &app(&connection.to))),
-            problem: Some(problem),
-            more: ended(connection, *sent, *received, lasted.as_secs_f64()),
-            ..plain("closed", "ended", connection)
-        },
-        Event::Ended { connection, problem: None, sent, received, lasted } if curious => Told {
-            more: ended(connection, *sent, *received, lasted.as_secs_f64()),
-            ..plain("closed", "closed", connection)
-        },
-        Event::Rejected { peer, reason } => Told {
-            event: "rejected",
-            word: "turned away",
-            tone: Tone::Bad,
-            what: Some(peer.to_string()),
-            said: Some(reason.to_string()),
-            problem: None,
-            more: json!({ "reason": reason.as_ref() }),
-        },
-        Event::Gateway(event) => return gateway(event, curious, elsewhere),
-        Event::LoginNeeded(problem) => about_all("login_needed", "sign-in needed", Tone::Bad, Some(problem)),
-        Event::Expiring(expiry) => Told {
-            said: Some(format!(
-                "the {} ends at {}; `ztsa login --extend` prolongs it and leaves everything open",
-                expiry.what,
-                clock(expiry.at)
-            )),
-            more: json!({ "what": expiry.what.to_string(), "ends_at": expiry.at }),
-            ..about_all("expiring", "ends soon", Tone::Bad, None)
-        },
-        Event::Offline(problem) => about_all("offline", "offline, trying again", Tone::Bad, Some(problem)),
-        Event::Online => about_all("online", "online again", Tone::Good, None),
-        Event::Missed(count) if curious => Told {
-            more: json!({ "count": count }),
-            ..about_all("missed", "some events were missed", Tone::Plain, None)
-        },
-        _ => return None,
-    })
-}
-
-/// Says that a paused connection waits, and how long.
-fn waits(problem: &Problem) -> String {
-    let long = problem.waits.map(|seconds| format!(" {}", span(seconds)));
-    format!("the connection stays open and waits{}", long.unwrap_or_default())
-}
-
-fn ended(connection: &Connection, sent: u64, received: u64, seconds: f64) -> Value {
-    json!({ "connection": connection.id, "sent": sent, "received": received, "seconds": seconds })
-}
-
-fn about_all<'a>(event: &'static str, word: &'static str, tone: Tone, problem: Option<&'a Problem>) -> Told<'a> {
-    Told { event, word, tone, what: None, said: problem.map(ToString::to_string), problem, more: json!({}) }
-}
-
-/// What the gateway says beyond our own connections' suspensions and endings, which are told by them.
-fn gateway(event: &ztsa_proto::event::Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
-    let (name, word) = match event.kind {
-        EventKind::StepUp => ("step_up", "a stronger sign-in is wanted"),
-        EventKind::SessionEnded => ("session_ended", "the session has ended"),
-        // The next connection asks for a new one by itself.
-        EventKind::GrantExpiring if curious => ("grant_expiring", "permission is renewed with the next connection:"),
-        EventKind::Suspended if elsewhere => ("suspended", "suspended"),
-        EventKind::Restored if elsewhere => ("restored", "restored"),
-        EventKind::Ended if elsewhere => ("closed", "ended"),
-        _ => return None,
-    };
-    let tone = if event.kind == EventKind::Restored { Tone::Good } else { Tone::Bad };
-    let what = event.app.as_ref().map(ToString::to_string);
-    Some(Told { what, ..about_all(name, word, tone, event.problem.as_ref()) })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -376,24 +251,22 @@ mod tests {
     use ztsa_proto::problem;
 
     use super::*;
+    use crate::cli::Color;
+    use crate::env::Environment;
 
     #[test]
-    fn an_event_is_one_line_that_begins_with_its_name() {
-        let connection = Connection { id: 3, to: "db-prod.ztsa:5432".parse().unwrap(), way: Way::Forward };
-        let problem = Arc::new(problem::new("risk.user").with_detail("your risk is 70 of 100").with_wait(60));
-        let event = Event::Suspended { connection, problem };
-        let told = told(&event, false, false).unwrap();
-        let line = serde_json::to_string(&told.line(UnixTime(0))).unwrap();
-        let start = r#"{"event":"suspended","at":"1970-01-01T00:00:00Z","app":"db-prod","ends_at":"1970-01-01T00:01:00Z","connection":3,"problem":{"#;
-        assert!(line.starts_with(start), "{line}");
-        assert!(told.said.unwrap().ends_with("(the connection stays open and waits 60 s)"));
-    }
-
-    #[test]
-    fn what_only_a_curious_person_wants_is_left_out() {
-        let connection = Connection { id: 1, to: "wiki:80".parse().unwrap(), way: Way::Socks5 };
-        let event = Event::Opened(connection);
-        assert!(told(&event, false, false).is_none());
-        assert!(told(&event, true, false).is_some());
+    fn what_was_missed_freezes_no_countdown_and_swallows_no_pause() {
+        let printer = Printer::new(Color::Never, false, true, 0, &Environment::default());
+        let mut watch = Watch::new(&printer, false);
+        let connection = Connection { id: 1, to: "db:1".parse().unwrap(), way: Way::Forward };
+        let problem = Arc::new(problem::new("risk.user").with_wait(60));
+        let suspended = Event::Suspended { connection: connection.clone(), problem };
+        let now = UnixTime(1000);
+        assert!(watch.remember(&suspended, now).is_some());
+        assert!(watch.remember(&Event::Missed(600), now).is_some(), "it is told");
+        assert!(watch.pauses.is_empty());
+        assert!(watch.remember(&Event::Restored(connection.clone()), now).is_some(), "it is told, whatever was missed");
+        assert!(watch.remember(&suspended, now).is_some(), "the next pause is told again");
+        assert_eq!(watch.pauses.line(now), "db paused, 60 s left");
     }
 }

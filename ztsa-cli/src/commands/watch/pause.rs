@@ -1,6 +1,7 @@
 //! Which connections are paused now, why, and for how long still.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use ztsa_core::listener::event::Connection;
 use ztsa_proto::problem::Problem;
@@ -46,7 +47,21 @@ pub(super) struct Over {
     pub(super) seconds: u64,
 }
 
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.connections {
+            1 => write!(f, "after {}", span(self.seconds)),
+            many => write!(f, "{many} connections, after {}", span(self.seconds)),
+        }
+    }
+}
+
 impl Pauses {
+    /// Whether a connection waits, as far as is known.
+    pub(super) fn holds(&self, connection: u64) -> bool {
+        self.0.iter().any(|pause| pause.waiting.contains(&connection))
+    }
+
     /// Whether nothing is paused.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -83,21 +98,22 @@ impl Pauses {
 
     /// Notes that a connection goes on; tells of the pause when it was the last that waited.
     pub(super) fn restore(&mut self, connection: u64, now: UnixTime) -> Option<Over> {
+        self.leave(connection, 1, now)
+    }
+
+    /// Notes that a connection has ended; tells of the pause when it was the last that waited and others go on.
+    pub(super) fn end(&mut self, connection: u64, now: UnixTime) -> Option<Over> {
+        self.leave(connection, 0, now).filter(|over| over.connections > 0)
+    }
+
+    fn leave(&mut self, connection: u64, restored: usize, now: UnixTime) -> Option<Over> {
         let pause = self.0.iter_mut().find(|pause| pause.waiting.contains(&connection))?;
         pause.waiting.remove(&connection);
-        pause.restored += 1;
+        pause.restored += restored;
         let over = Over { connections: pause.restored, seconds: now.since(pause.since).as_secs() };
         let last = pause.waiting.is_empty();
         self.forget();
         last.then_some(over)
-    }
-
-    /// Notes that a connection has ended.
-    pub(super) fn end(&mut self, connection: u64) {
-        for pause in &mut self.0 {
-            pause.waiting.remove(&connection);
-        }
-        self.forget();
     }
 
     fn forget(&mut self) {
@@ -160,7 +176,7 @@ mod tests {
         assert!(!pauses.begin(&connection(3, "wiki:80"), &risk, start));
         assert_eq!(pauses.line(later), "db paused (2 connections), 48 s left · wiki paused, 48 s left");
         assert!(pauses.reminders(later).is_empty());
-        pauses.end(3);
+        assert_eq!(pauses.end(3, later), None, "nobody of wiki goes on");
         assert_eq!(pauses.reminders(UnixTime(1051)), ["db (2 connections) ends in 10 s unless access is back"]);
         assert!(pauses.reminders(UnixTime(1052)).is_empty(), "once");
         assert_eq!(pauses.restore(1, later), None);
@@ -182,6 +198,19 @@ mod tests {
         assert_eq!(pauses.line(later), "db paused (2 connections), 20 s left");
         assert_eq!(pauses.restore(1, later), None);
         assert_eq!(pauses.restore(2, later), Some(Over { connections: 2, seconds: 40 }));
+    }
+
+    #[test]
+    fn those_that_went_on_are_told_of_when_the_last_that_waited_with_them_ends() {
+        let mut pauses = Pauses::default();
+        for id in 1..=3 {
+            pauses.begin(&connection(id, "db:1"), &problem::new("risk.user"), UnixTime(1000));
+        }
+        assert_eq!(pauses.restore(1, UnixTime(1010)), None);
+        assert_eq!(pauses.restore(2, UnixTime(1010)), None);
+        let over = pauses.end(3, UnixTime(1012)).unwrap();
+        assert_eq!(over.to_string(), "2 connections, after 12 s");
+        assert!(pauses.is_empty());
     }
 
     #[test]
