@@ -149,7 +149,7 @@ impl Key {
 /// zeros out (glewlwyd: one key in 128) or write a sign byte in front, and the number is the same.
 fn sized(number: &[u8], length: usize) -> Option<Vec<u8>> {
     let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-    let number = &number[first..];
+    let number = number.get(first..)?;
     let missing = length.checked_sub(number.len())?;
     Some([&vec![0; missing], number].concat())
 }
