@@ -18,6 +18,7 @@ mod annotation;
 pub mod case;
 mod change;
 mod decide;
+mod depth;
 mod explain;
 mod input;
 mod mention;

@@ -10,6 +10,7 @@ use cedar_policy::{PolicyId, PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
 
 use super::annotation::{Annotated, distance};
+use super::depth;
 use super::schema::Vocabulary;
 use crate::config::App;
 
@@ -229,6 +230,10 @@ struct Reading {
 
 impl Reading {
     fn file(&mut self, source: &Source, validator: &Validator, vocabulary: &Vocabulary, apps: &[Arc<App>]) {
+        if let Some((at, excess)) = depth::excess(&source.text) {
+            let hint = "write it as several policies, or with sets (`in [..]`, `contains`)".to_owned();
+            return self.mistakes.push(source.mistake(at, excess.to_string(), Some(hint)));
+        }
         let set: PolicySet = match source.text.parse() {
             Ok(set) => set,
             Err(errors) => {

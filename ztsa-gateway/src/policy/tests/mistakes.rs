@@ -16,6 +16,8 @@ fn each_mistake_is_named_with_its_place() {
         ("permit (principal, action, resource)", 1, "", ""),
         ("permit (principal, action, resource);\nforbid (principal, action, resource) when { context. };", 2, "", ""),
         ("allow (principal, action, resource);", 1, "", ""),
+        // what would overflow the stack of Cedar's reader
+        (&format!("permit (principal, action, resource);\npermit{}", "(".repeat(100_000)), 2, "32 brackets", "several"),
         // types and names
         (
             "permit (principal, action, resource) when { context.device.posture.disk_rot.state == \"pass\" };",
