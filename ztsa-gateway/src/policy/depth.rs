@@ -94,7 +94,10 @@ mod tests {
             (policy(&format!("context{}", "[\"a\"]".repeat(33))), Some(Excess::Steps)),
             (policy(&vec!["a"; 600].join(" || ")), Some(Excess::Operators)),
             (policy(&"if a then b else ".repeat(40)), Some(Excess::Operators)),
-            (format!("permit (principal, action, resource) {};", "when { true } ".repeat(1_100)), Some(Excess::Operators)),
+            (
+                format!("permit (principal, action, resource) {};", "when { true } ".repeat(1_100)),
+                Some(Excess::Operators),
+            ),
             (policy(&"(".repeat(20)), None),
             (policy(&vec!["context.device.posture.disk_root.state == \"pass\""; 200].join(" && ")), None),
             (policy("true").repeat(20_000), None),
