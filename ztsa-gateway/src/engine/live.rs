@@ -143,11 +143,24 @@ impl Engine {
                 Err(TryLockError::Poisoned(telling)) => telling.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            loop {
-                let word = self.words().pop_front();
-                let Some(word) = word else { break };
-                self.spoken(word);
-            }
+            self.speak_on();
+        }
+    }
+
+    /// Tells as [`Engine::speak`] does, but waits for whoever is telling already: for what may be told only afterwards.
+    pub(super) fn speak_out(&self) {
+        let telling = self.inner.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.speak_on();
+        drop(telling);
+        // what somebody left to this one meanwhile
+        self.speak();
+    }
+
+    fn speak_on(&self) {
+        loop {
+            let word = self.words().pop_front();
+            let Some(word) = word else { break };
+            self.spoken(word);
         }
     }
 

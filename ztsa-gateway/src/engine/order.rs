@@ -345,7 +345,7 @@ impl Engine {
         #[cfg(test)]
         policy::step::note("ending");
         let ended = tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, problem)).count();
-        self.speak();
+        self.speak_out();
         let sessions = self.ended_sessions(selector);
         for session in &sessions {
             self.tell(session, EventKind::SessionEnded, None, None, Some(problem));

@@ -110,6 +110,25 @@ fn a_telling_that_failed_silences_nothing_that_comes_after_it() {
 }
 
 #[test]
+fn a_session_is_told_of_its_end_after_its_tunnels_while_somebody_else_tells() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let mut events = world.engine.events(&alice).unwrap();
+    let _lease = world.open(&alice, "wiki").unwrap();
+    std::thread::scope(|scope| {
+        let telling = world.engine.inner.telling.lock().unwrap();
+        let revoking = scope.spawn(|| world.engine.revoke(&Selector::User(alice.identity.user.clone()), "bye"));
+        while world.engine.inner.words.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        drop(telling);
+        revoking.join().unwrap();
+    });
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.kind).collect();
+    assert_eq!(told, [EventKind::Ended, EventKind::SessionEnded]);
+}
+
+#[test]
 fn a_pause_ends_the_tunnel_when_its_grace_time_is_over() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
