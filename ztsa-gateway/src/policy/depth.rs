@@ -31,12 +31,16 @@ impl std::fmt::Display for Excess {
 /// Finds the first place where a policy of `text` goes too deep: outside strings and comments, whether or not the rest of it
 /// can be read.
 pub(super) fn excess(text: &str) -> Option<(usize, Excess)> {
-    let (mut brackets, mut steps, mut operators) = (0, 0, 0);
+    let mut open = Open::default();
+    let mut operators = 0;
     let mut bytes = text.bytes().enumerate().peekable();
+    // whether the byte before this one belongs to a word
+    let mut word = false;
     while let Some((at, byte)) = bytes.next() {
         let next = bytes.peek().map(|(_, next)| *next);
         match byte {
-            b'/' if next == Some(b'/') => drop(bytes.by_ref().find(|(_, byte)| *byte == b'\n')),
+            // Cedar ends a comment at either
+            b'/' if next == Some(b'/') => drop(bytes.by_ref().find(|(_, byte)| matches!(byte, b'\n' | b'\r'))),
             b'"' => {
                 while let Some((_, byte)) = bytes.next() {
                     match byte {
@@ -46,25 +50,34 @@ pub(super) fn excess(text: &str) -> Option<(usize, Excess)> {
                     }
                 }
             }
-            b';' => (brackets, steps, operators) = (0, 0, 0),
-            b'(' => brackets += 1,
+            b';' => (open, operators) = (Open::default(), 0),
+            b'(' => open.bracket(),
             // an index is a step
-            b'[' => (brackets, steps) = (brackets + 1, steps + 1),
+            b'[' => {
+                open.steps += 1;
+                open.bracket();
+            }
             // each condition has its braces
-            b'{' => (brackets, steps, operators) = (brackets + 1, 0, operators + 2),
-            b')' | b']' | b'}' => brackets = usize::saturating_sub(brackets, 1),
-            b'.' => steps += 1,
-            b'&' | b'|' | b'+' | b'-' | b'*' => (steps, operators) = (0, operators + 1),
-            b'!' | b'<' | b'>' | b'=' | b',' => steps = 0,
+            b'{' => {
+                open.bracket();
+                operators += 2;
+            }
+            b')' | b']' | b'}' => open.close(),
+            b'.' => open.steps += 1,
+            b'&' | b'|' | b'+' | b'-' | b'*' => {
+                (open.steps, operators) = (0, operators + 1);
+            }
+            b'!' | b'<' | b'>' | b'=' | b',' => open.steps = 0,
             // nests without a bracket
-            b'e' if text.get(at..).is_some_and(|rest| rest.starts_with("else")) => {
-                (steps, operators) = (0, operators + BRANCH);
+            b'e' if !word && text.get(at..).is_some_and(|rest| rest.starts_with("else")) => {
+                (open.steps, operators) = (0, operators + BRANCH);
             }
             _ => {}
         }
+        word = byte.is_ascii_alphanumeric() || byte == b'_';
         let excess = match () {
-            () if brackets > BRACKETS => Excess::Brackets,
-            () if steps > STEPS => Excess::Steps,
+            () if open.around.len() > BRACKETS => Excess::Brackets,
+            () if open.steps > STEPS => Excess::Steps,
             // `&&` has two signs
             () if operators > 2 * OPERATORS => Excess::Operators,
             () => continue,
@@ -72,6 +85,23 @@ pub(super) fn excess(text: &str) -> Option<(usize, Excess)> {
         return Some((at, excess));
     }
     None
+}
+
+/// The steps taken within the innermost bracket, and in each around it: `a.b(c.d).e` goes on after its bracket where it was.
+#[derive(Default)]
+struct Open {
+    steps: usize,
+    around: Vec<usize>,
+}
+
+impl Open {
+    fn bracket(&mut self) {
+        self.around.push(std::mem::take(&mut self.steps));
+    }
+
+    fn close(&mut self) {
+        self.steps = self.around.pop().unwrap_or_default();
+    }
 }
 
 /// A branch goes as deep as a bracket does: it counts for more than an operator.
@@ -92,7 +122,11 @@ mod tests {
             (policy(&"[".repeat(33)), Some(Excess::Brackets)),
             (policy(&format!("context{}", ".a".repeat(33))), Some(Excess::Steps)),
             (policy(&format!("context{}", "[\"a\"]".repeat(33))), Some(Excess::Steps)),
+            (policy(&format!("true{}", ".contains(!true)".repeat(40))), Some(Excess::Steps)),
+            (policy(&format!("true{}", ".contains([1, 2])".repeat(40))), Some(Excess::Steps)),
+            (policy(&format!("[1, 2].contains({})", "a.b == ".repeat(40))), None),
             (policy(&vec!["a"; 600].join(" || ")), Some(Excess::Operators)),
+            (policy(&vec!["context.nobody_else"; 50].join(" || ")), None),
             (policy(&"if a then b else ".repeat(40)), Some(Excess::Operators)),
             (
                 format!("permit (principal, action, resource) {};", "when { true } ".repeat(1_100)),
@@ -102,6 +136,7 @@ mod tests {
             (policy(&vec!["context.device.posture.disk_root.state == \"pass\""; 200].join(" && ")), None),
             (policy("true").repeat(20_000), None),
             (format!("// {}\n", "(".repeat(100)), None),
+            (format!("// \r{}", "(".repeat(100)), Some(Excess::Brackets)),
             (policy(&format!("principal.email == \"\\\"{}\"", "(".repeat(100))), None),
         ] {
             let shown: String = text.chars().take(80).collect();

@@ -351,7 +351,7 @@ impl Source {
             while let Some((at, byte)) = bytes.next() {
                 match byte {
                     b'/' if bytes.peek().is_some_and(|(_, next)| *next == b'/') => {
-                        bytes.by_ref().find(|(_, byte)| *byte == b'\n');
+                        bytes.by_ref().find(|(_, byte)| matches!(byte, b'\n' | b'\r'));
                     }
                     b';' => return start.take(),
                     b'"' => {
