@@ -204,7 +204,11 @@ impl Issuer {
         if groups.is_none() && [access, id].iter().any(|claims| self.overflows(claims)) {
             return Err(refused(TokenFault::GroupOverage));
         }
-        let email = [id, access].into_iter().find_map(address);
+        let addresses = [id, access].map(address);
+        let email = addresses.iter().flatten().next();
+        // where one calls it unverified, the silence of the other says nothing
+        let same = |other: &&(String, bool)| email.is_some_and(|(email, _)| email.eq_ignore_ascii_case(&other.0));
+        let verified = addresses.iter().flatten().filter(same).all(|(_, verified)| *verified);
         Ok(Login {
             says_groups: groups.is_some(),
             says_email: email.is_some(),
@@ -215,7 +219,7 @@ impl Issuer {
             identity: Identity {
                 user,
                 name: either("name").or_else(|| either("preferred_username")),
-                email: email.filter(|(_, verified)| *verified).map(|(email, _)| email),
+                email: email.filter(|_| verified).map(|(email, _)| email.clone()),
                 groups: groups.unwrap_or_default(),
                 acr: either("acr"),
                 amr: words(id.get("amr").or_else(|| access.get("amr"))).unwrap_or_default(),

@@ -36,6 +36,17 @@ async fn what_is_said_of_one_address_is_not_said_of_another() {
     let id = world.id(&json!({"email": "ceo@example.com", "email_verified": false}));
     let session = world.exchange(form(&access, Some(&id)), NOW).await.unwrap().session;
     assert_eq!(session.identity.email, None);
+    // where either calls it unverified it is, whatever the other leaves unsaid; another address is another matter
+    let id = world.id(&json!({"email": "ceo@example.com"}));
+    for (address, verified, kept) in [
+        ("CEO@example.com", false, None),
+        ("ceo@example.com", true, Some("ceo@example.com")),
+        ("old@example.com", false, Some("ceo@example.com")),
+    ] {
+        let access = world.access(&json!({"email": address, "email_verified": verified}));
+        let session = world.exchange(form(&access, Some(&id)), NOW).await.unwrap().session;
+        assert_eq!(session.identity.email.as_deref(), kept, "{address}");
+    }
     // nor does its word vouch for what userinfo says
     let asking = World::new("userinfo = true");
     let userinfo = |changes: Value| {
