@@ -177,10 +177,15 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
         let pause = match error {
             Some(error) => {
                 let problem = refusal::of_api(&error);
-                let pause = backoff.after(&problem);
                 tracing::debug!(code = problem.code, %error, "the gateway's events are not followed");
-                work.failed(problem);
-                pause
+                let pause = backoff.after(&problem);
+                if is_full(&error) {
+                    work.worked();
+                    BACKOFF.1
+                } else {
+                    work.failed(problem);
+                    pause
+                }
             }
             None => backoff.next(),
         };
@@ -208,6 +213,11 @@ impl Work {
             self.look.notify_one();
         }
     }
+}
+
+/// Says whether the gateway is there and only has no room for another program that follows its events: all else works.
+fn is_full(error: &ApiError) -> bool {
+    matches!(error, ApiError::Denied(problem) if problem.code == "gateway.limit")
 }
 
 /// Pauses that double.
@@ -248,6 +258,15 @@ mod tests {
         assert_eq!(backoff.after(&busy), Duration::from_secs(7));
         assert_eq!(backoff.after(&problem::new("auth.required")), BACKOFF.1);
         assert_eq!(Backoff::default().after(&problem::new("auth.required")), LOGIN_TICK);
+    }
+
+    #[test]
+    fn a_gateway_without_room_for_a_follower_is_there() {
+        let refused = |code| ApiError::Denied(Box::new(problem::new(code)));
+        assert!(is_full(&refused("gateway.limit")));
+        assert!(!is_full(&refused("gateway.unavailable")));
+        let crowded = problem::new("gateway.limit");
+        assert!(!is_full(&ApiError::Token(crate::token::TokenError::Denied(Box::new(crowded)))), "no session at all");
     }
 
     #[test]

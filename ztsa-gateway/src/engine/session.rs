@@ -23,8 +23,8 @@ pub(super) const RENEWAL_GRACE: Duration = Duration::from_secs(60);
 /// How many events a slow listener may be behind; then it has missed some and asks for the state anew.
 const EVENTS: usize = 64;
 
-/// How many may listen to one session at a time: each running `ztsa connect` or `ztsa proxy` of its person is one.
-const LISTENERS: usize = 64;
+/// How many may listen to one session at a time: each `ztsa connect`, `ztsa proxy` and `ztsa stdio` that runs is one.
+const LISTENERS: usize = 256;
 
 /// The sessions of this node: the newest token of each, and who listens.
 #[derive(Debug, Default)]

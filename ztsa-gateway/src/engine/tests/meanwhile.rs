@@ -74,10 +74,10 @@ fn as_many_follow_a_session_as_may_and_one_that_leaves_makes_room() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
     let bob = world.session("bob", &["dev"], "desktop");
-    let mut listeners: Vec<_> = (0..64).map(|_| world.engine.events(&alice).unwrap()).collect();
+    let mut listeners: Vec<_> = (0..256).map(|_| world.engine.events(&alice).unwrap()).collect();
     let refused = world.engine.events(&alice).unwrap_err();
     assert_eq!(refused.code, "gateway.limit");
-    assert!(refused.detail.contains("64 programs"), "{refused}");
+    assert!(refused.detail.contains("256 programs"), "{refused}");
     assert!(world.engine.events(&bob).is_ok(), "nobody else is kept out");
     listeners.pop();
     assert!(world.engine.events(&alice).is_ok());
