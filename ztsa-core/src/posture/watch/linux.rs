@@ -177,6 +177,7 @@ fn add(places: &mut Places, file: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::time::Duration;
 
     use super::*;
@@ -209,11 +210,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_ends_is_noticed() {
-        // a program that waits for its input, and that nobody else is likely to run
-        let path = std::fs::canonicalize("/usr/bin/tac").unwrap();
-        let mut tac = std::process::Command::new(&path);
-        let mut child = tac.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let mut watch = Watch::new(&[wanted("process.tac", &path)], &[]);
+        // a program that waits for its input, and that nobody else runs
+        let dir = TempDir::new();
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("waits");
+        std::fs::copy("/bin/cat", &path).unwrap();
+        let mut cat = std::process::Command::new(&path);
+        let mut child = cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        // once it answers it is that program in the kernel's eyes, too
+        child.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let mut watch = Watch::new(&[wanted("process.waits", &path)], &[]);
         assert!(!watch.programs.is_empty());
         let quiet = tokio::time::timeout(Duration::from_millis(50), watch.changed()).await;
         child.kill().unwrap();
