@@ -13,6 +13,7 @@ mod latency;
 mod machine;
 mod people;
 mod process;
+mod relay;
 mod report;
 mod revocation;
 mod route;
@@ -24,6 +25,7 @@ mod wire;
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +62,9 @@ pub(crate) struct Args {
     /// Be the private app of a measurement
     #[arg(long, hide = true)]
     serve_app: bool,
+    /// Be a process of a measurement that only passes bytes on to this address
+    #[arg(long, hide = true)]
+    serve_relay: Option<SocketAddr>,
 }
 
 /// A part that can be measured alone.
@@ -117,6 +122,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if args.serve_app {
         process::raise_limit();
         return app::serve();
+    }
+    if let Some(target) = args.serve_relay {
+        return relay::serve(target);
     }
     let workspace = Workspace::find()?;
     let programs = workspace.target.join("release");

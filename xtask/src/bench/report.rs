@@ -8,7 +8,7 @@ use super::cost::Cost;
 use super::evaluation::{Change, Evaluation};
 use super::idle::Memory;
 use super::revocation::Revocation;
-use super::sample::{Throughput, Times, float, median};
+use super::sample::{Throughput, Times, WAYS, float, median};
 use super::throughput::{LOADS, Load};
 
 /// Small things over one way, all rounds together.
@@ -55,17 +55,19 @@ impl Figures {
         let mut throughput = Map::new();
         let mut loads = Map::new();
         for (load, Load { key, .. }) in self.throughput.iter().zip(LOADS) {
-            let ([tcp, tls, tunnel], [ratio_tcp, ratio_tls], costs) = (load.rates(), load.ratios(), load.costs());
+            let [tcp, tls, relays, tunnel] = load.rates();
+            let ([ratio_tcp, ratio_tls, ratio_relays], costs) = (load.ratios(), load.costs());
             throughput.insert(
                 key.to_owned(),
                 json!({
                     "mbps": round(tunnel), "ratio_tls": round(ratio_tls), "ratio_tcp": round(ratio_tcp),
                     "tls_mbps": round(tls), "tcp_mbps": round(tcp),
+                    "ratio_relays": round(ratio_relays), "relays_mbps": round(relays),
                 }),
             );
             loads.insert(key.to_owned(), spent(&costs));
         }
-        let [_, _, first] = self.throughput.first().map(Throughput::costs).unwrap_or_default();
+        let [.., first] = self.throughput.first().map(Throughput::costs).unwrap_or_default();
         let [client_kib, gateway_kib] = self.per_tunnel();
         let resident = |memory: &Memory| json!({ "tunnels": memory.tunnels, "client_kib": memory.client, "gateway_kib": memory.gateway });
         let revocation = &self.revocation;
@@ -105,21 +107,22 @@ impl Figures {
             text.push('\n');
         };
         line(format_args!(
-            "\nthroughput, 10^6 bytes/s     TCP      TLS   tunnel   of TLS   of TCP   CPU s/GiB client + gateway"
+            "\nthroughput, 10^6 bytes/s     TCP      TLS   relays   tunnel   of TLS   of TCP   of relays   CPU s/GiB client + gateway"
         ));
         for (load, Load { name, .. }) in self.throughput.iter().zip(LOADS) {
-            let ([tcp, tls, tunnel], [of_tcp, of_tls], [_, _, cost]) = (load.rates(), load.ratios(), load.costs());
+            let ([tcp, tls, relays, tunnel], [.., cost]) = (load.rates(), load.costs());
+            let [of_tcp, of_tls, of_relays] = load.ratios();
             line(format_args!(
-                "  {name:<22}{tcp:>8.0} {tls:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2}   {:.2} + {:.2}",
+                "  {name:<22}{tcp:>8.0} {tls:>8.0} {relays:>8.0} {tunnel:>8.0} {of_tls:>8.2} {of_tcp:>8.2} {of_relays:>11.2}   {:.2} + {:.2}",
                 cost.client, cost.gateway
             ));
         }
         line(format_args!(
-            "\nprocessors' seconds per GiB    client  gateway      app     load     idle   others   (the tunnel; then TLS)"
+            "\nprocessors' seconds per GiB    client  gateway      app     load     idle   others   (the tunnel; then the bounds)"
         ));
         for (load, Load { name, .. }) in self.throughput.iter().zip(LOADS) {
-            let [_, tls, tunnel] = load.costs();
-            for (name, cost) in [(name, tunnel), ("  bare TLS", tls)] {
+            let [_, tls, relays, tunnel] = load.costs();
+            for (name, cost) in [(name, tunnel), ("  bare TLS", tls), ("  two relays", relays)] {
                 line(format_args!(
                     "  {name:<26}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}",
                     cost.client,
@@ -237,7 +240,7 @@ fn small(small: &Small) -> Value {
 }
 
 /// Seconds per GiB: of the tunnel, by who spent them, and of the bounds beside it.
-fn spent([tcp, tls, tunnel]: &[Cost; 3]) -> Value {
+fn spent([tcp, tls, relays, tunnel]: &[Cost; WAYS]) -> Value {
     let bench = |cost: &Cost| {
         json!({
             "app": round(cost.app), "generator": round(cost.generator),
@@ -248,7 +251,7 @@ fn spent([tcp, tls, tunnel]: &[Cost; 3]) -> Value {
     if let Some(fields) = spent.as_object_mut() {
         fields.insert("client".into(), json!(round(tunnel.client)));
         fields.insert("gateway".into(), json!(round(tunnel.gateway)));
-        fields.insert("bounds".into(), json!({ "tcp": bench(tcp), "tls": bench(tls) }));
+        fields.insert("bounds".into(), json!({ "tcp": bench(tcp), "tls": bench(tls), "relays": bench(relays) }));
     }
     spent
 }

@@ -28,16 +28,19 @@ impl Times {
     }
 }
 
-/// One load's rounds over TCP, TLS and the tunnel: rates in 10^6 bytes a second, and who spent the processors' time.
+/// The ways that bulk is measured over: TCP, TLS, two relays, the tunnel.
+pub(super) const WAYS: usize = 4;
+
+/// One load's rounds over each way: rates in 10^6 bytes a second, and who spent the processors' time.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Throughput {
-    rates: [Vec<f64>; 3],
-    costs: [Vec<Cost>; 3],
+    rates: [Vec<f64>; WAYS],
+    costs: [Vec<Cost>; WAYS],
 }
 
 impl Throughput {
     /// Adds a round.
-    pub(super) fn add(&mut self, rates: [f64; 3], costs: [Cost; 3]) {
+    pub(super) fn add(&mut self, rates: [f64; WAYS], costs: [Cost; WAYS]) {
         for (all, rate) in self.rates.iter_mut().zip(rates) {
             all.push(rate);
         }
@@ -46,22 +49,22 @@ impl Throughput {
         }
     }
 
-    /// The rates over TCP, TLS and the tunnel: medians of the rounds.
-    pub(super) fn rates(&self) -> [f64; 3] {
+    /// The rates over each way: medians of the rounds.
+    pub(super) fn rates(&self) -> [f64; WAYS] {
         self.rates.each_ref().map(|rates| median(rates))
     }
 
-    /// The tunnel's rate as a part of TCP's and of TLS': medians of each round's own ratio.
-    pub(super) fn ratios(&self) -> [f64; 2] {
-        let [tcp, tls, tunnel] = &self.rates;
-        [tcp, tls].map(|bound| {
+    /// The tunnel's rate as a part of TCP's, of TLS' and of the relays': medians of each round's own ratio.
+    pub(super) fn ratios(&self) -> [f64; WAYS - 1] {
+        let [tcp, tls, relays, tunnel] = &self.rates;
+        [tcp, tls, relays].map(|bound| {
             let ratios: Vec<f64> = tunnel.iter().zip(bound).map(|(rate, bound)| rate / bound).collect();
             median(&ratios)
         })
     }
 
-    /// Seconds per GiB over TCP, TLS and the tunnel: medians of the rounds.
-    pub(super) fn costs(&self) -> [Cost; 3] {
+    /// Seconds per GiB over each way: medians of the rounds.
+    pub(super) fn costs(&self) -> [Cost; WAYS] {
         self.costs.each_ref().map(|costs| Cost::median(costs))
     }
 }
@@ -117,9 +120,10 @@ mod tests {
     #[test]
     fn a_ratio_is_taken_within_its_round() {
         let mut load = Throughput::default();
-        load.add([100.0, 50.0, 25.0], [Cost::default(); 3]);
-        load.add([1000.0, 500.0, 250.0], [Cost::default(); 3]);
-        let [tcp, tls] = load.ratios();
-        assert!((tcp - 0.25).abs() < 1e-9 && (tls - 0.5).abs() < 1e-9);
+        load.add([100.0, 50.0, 20.0, 25.0], [Cost::default(); WAYS]);
+        load.add([1000.0, 500.0, 200.0, 250.0], [Cost::default(); WAYS]);
+        for (ratio, expected) in load.ratios().iter().zip([0.25, 0.5, 1.25]) {
+            assert!((ratio - expected).abs() < 1e-9, "{ratio} {expected}");
+        }
     }
 }

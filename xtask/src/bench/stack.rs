@@ -36,12 +36,15 @@ pub(super) struct Stack {
     pub(super) gateway: Process,
     /// The private app.
     pub(super) app: Process,
+    /// The two relays of the lean bound: the one beside the app last.
+    _relays: [Process; 2],
     programs: PathBuf,
     folder: Folder,
     environment: Vec<(&'static str, PathBuf)>,
     admin: PathBuf,
     ready: app::Ready,
     proxy: SocketAddr,
+    relay: SocketAddr,
 }
 
 /// What `ztsa-gateway dev --json` says first.
@@ -124,17 +127,21 @@ impl Stack {
         let mut client =
             Process::start("client", &folder.0, &mut ztsa(&["proxy", "--listen", "127.0.0.1:0", "--json"]))?;
         let listening: ClientReady = client.json()?;
+        let (far, behind) = relay(programs, &folder, "relay-far", ready.tcp)?;
+        let (near, relay) = relay(programs, &folder, "relay-near", behind)?;
         Ok(Self {
             forward: None,
             client,
             gateway,
             app,
+            _relays: [near, far],
             programs: programs.to_owned(),
             folder,
             environment,
             admin: said.admin,
             ready,
             proxy: listening.listen,
+            relay,
         })
     }
 
@@ -146,6 +153,11 @@ impl Stack {
     /// The bare TLS 1.3 copy.
     pub(super) fn tls(&self) -> Result<Route, Failure> {
         Ok(Route::Tls(self.ready.tls, wire::client(&self.ready.certificate)?))
+    }
+
+    /// Through two processes that only pass bytes on.
+    pub(super) fn relays(&self) -> Route {
+        Route::Tcp(self.relay)
     }
 
     /// Through the client and the gateway.
@@ -187,6 +199,20 @@ pub(super) fn app(programs: &Path, folder: &Folder) -> Result<(Process, app::Rea
     let mut app = Process::start("app", &folder.0, command.args(["bench", "--serve-app"]))?;
     let ready = app.json()?;
     Ok((app, ready))
+}
+
+/// Starts a process that passes connections on, and says where it listens.
+fn relay(
+    programs: &Path,
+    folder: &Folder,
+    name: &'static str,
+    target: SocketAddr,
+) -> Result<(Process, SocketAddr), Failure> {
+    let mut command = Command::new(programs.join("xtask"));
+    let target = target.to_string();
+    let mut relay = Process::start(name, &folder.0, command.args(["bench", "--serve-relay", &target]))?;
+    let address = relay.json()?;
+    Ok((relay, address))
 }
 
 /// Opens the administrator's socket of a gateway.

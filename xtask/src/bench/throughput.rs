@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::cost::Cost;
 use super::route::Route;
-use super::sample::{self, Throughput};
+use super::sample::{self, Throughput, WAYS};
 use super::stack::Stack;
 use super::wire::{self, DOWN, Duplex, UP};
 use crate::command::Failure;
@@ -47,7 +47,7 @@ const GIB: f64 = 1_073_741_824.0;
 /// How long one load may take beside the time that is wanted of it: a stream that stands still is told of by then.
 const LATEST: Duration = Duration::from_secs(40);
 
-/// Measures the loads over the three ways, one after the other, so that what else the machine does falls on all alike.
+/// Measures the loads over each way, one after the other, so that what else the machine does falls on all alike.
 /// Of the loads, those are left out whose key is not in `only`, unless it is empty.
 pub(super) fn round(
     stack: &Stack,
@@ -55,11 +55,12 @@ pub(super) fn round(
     only: &[String],
     into: &mut [Throughput; 4],
 ) -> Result<(), Failure> {
-    let routes = [("TCP", stack.tcp()), ("TLS", stack.tls()?), ("tunnel", stack.tunnel())];
+    let routes =
+        [("TCP", stack.tcp()), ("TLS", stack.tls()?), ("two relays", stack.relays()), ("tunnel", stack.tunnel())];
     let wanted = |load: &Load| only.is_empty() || only.iter().any(|key| key == load.key);
     for (into, Load { name, direction, streams, .. }) in into.iter_mut().zip(LOADS).filter(|(_, load)| wanted(load)) {
-        let mut rates = [0.0; 3];
-        let mut costs = [Cost::default(); 3];
+        let mut rates = [0.0; WAYS];
+        let mut costs = [Cost::default(); WAYS];
         for (((kind, route), rate), cost) in routes.iter().zip(&mut rates).zip(&mut costs) {
             let failed = |error: &io::Error| stack.explain(&format!("throughput ({name}) over {kind}"), error);
             let limit = lasts + LATEST;
