@@ -88,9 +88,26 @@ fn a_firewall_is_seen_by_its_configuration_or_its_service_and_never_said_to_be_o
     machine.file("/etc/ufw/ufw.conf", "ENABLED=no\n").file("/sys/fs/cgroup/system.slice/firewalld.service/x", "");
     machine.is("fw.enabled", State::Pass, "firewalld");
     fs::remove_dir_all(machine.path("/sys/fs/cgroup/system.slice/firewalld.service")).unwrap();
+    machine.file("/sys/fs/cgroup/system.slice/opensnitch.service/x", "");
+    machine.is("fw.enabled", State::Unknown, "permission");
+    let door = |policy: &str| {
+        let text = format!(
+            "table inet filter {{\n chain input {{ type filter hook input priority 0; policy {policy}; }}\n \
+             chain forward {{ type filter hook forward priority 0; policy drop; }}\n}}\n"
+        );
+        machine.file("/etc/nftables.conf", &text);
+    };
+    door("drop");
+    machine.is("fw.enabled", State::Unknown, "permission");
+    machine.link("/etc/systemd/system/sysinit.target.wants/nftables.service", "/x");
+    machine.is("fw.enabled", State::Pass, "nftables");
+    door("accept");
+    machine.is("fw.enabled", State::Unknown, "permission");
     let root = |run| firewall::enabled(&Sys::at(machine.0.path(), 0, &[]).with_programs(run));
     let rules = root(|_| Ok("chain input { type filter hook input priority 0; policy drop; }\n".to_owned()));
     assert_eq!(rules.state, State::Pass);
+    let left = root(|_| Ok("chain input { type filter hook input priority 0; jump checked; }\n".to_owned()));
+    assert_eq!((left.state, left.reason), (State::Unknown, Some(Reason::Unsupported)));
     assert_eq!(root(|_| Ok(String::new())).state, State::Fail, "root sees that there is no rule");
     assert_eq!(root(|_| Err(Reason::Absent)).state, State::Unknown);
 }
