@@ -95,7 +95,7 @@ pub struct Transmitter {
     /// After how long without a sign of life it counts as silent.
     ///
     /// # Defaults
-    /// Four times `verify_every`.
+    /// Four times `verify_every`; at least twice.
     pub stale_after: Duration,
     /// What its silence does.
     ///
@@ -267,6 +267,13 @@ fn one_transmitter(
     }
     let aliases = raw.aliases.iter().map(|(theirs, ours)| Ok((theirs.clone(), named(ours)?)));
     let verify_every = raw.verify_every.map_or(Duration::from_secs(300), |span| span.0);
+    let stale_after = raw.stale_after.map_or(verify_every * 4, |span| span.0);
+    if stale_after < verify_every * 2 {
+        return Err(wrong(
+            "one late heartbeat would make it silent: stale_after is less than twice verify_every",
+            "Make stale_after longer, or verify_every (5 min unless you say otherwise) shorter.",
+        ));
+    }
     Ok(Transmitter {
         name: name.clone(),
         issuer: raw.issuer.clone(),
@@ -286,7 +293,7 @@ fn one_transmitter(
         email_domains: raw.email_domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
         tenant: raw.tenant.clone(),
         verify_every,
-        stale_after: raw.stale_after.map_or(verify_every * 4, |span| span.0),
+        stale_after,
         when_stale: raw.when_stale.unwrap_or_default(),
         actions: actions.clone().with(&raw.actions),
     })

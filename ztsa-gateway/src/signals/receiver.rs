@@ -2,6 +2,7 @@
 
 mod effect;
 mod freshness;
+mod poll;
 pub(super) mod push;
 mod stream;
 mod subject;
@@ -321,7 +322,8 @@ impl Receiver {
     fn silence(&self, now: UnixTime) -> Option<Duration> {
         // without an API nobody can be asked for a sign of life, and silence means nothing
         self.authorization.as_ref()?;
-        let (silent, turned) = self.live().freshness.silence(self.config.stale_after, now);
+        let (most, asked) = (self.patience(), self.is_asked());
+        let (silent, turned) = self.live().freshness.silence(most, asked, now);
         match (silent, turned) {
             (Some(silent), true) => {
                 let message = format!("{}: no sign of life for {} s", self.config.name, silent.as_secs());

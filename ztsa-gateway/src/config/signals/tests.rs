@@ -81,6 +81,10 @@ fn mistakes_are_named_with_their_line_and_remedy() {
         ),
         (format!("{transmitter}actions = {{ opt-in = \"dance\" }}\n"), ["\"dance\" is no action", "terminate"]),
         (format!("{transmitter}actions = {{ verification = \"ignore\" }}\n"), ["the stream itself", ""]),
+        (
+            format!("{transmitter}api_token_file = \"a\"\nstale_after = \"9m\"\n"),
+            ["stale_after is less than twice verify_every", "Make stale_after longer"],
+        ),
         (format!("{transmitter}secret = 1\n"), ["unknown key `secret`", ""]),
         (receiver.to_owned(), ["10: receiver `r`: it can neither ask", "token_file"]),
         (

@@ -23,8 +23,10 @@ pub enum Sign {
     Answer,
     /// The transmitter said that it sends nothing for now.
     Paused,
-    /// It said that it sends again.
+    /// It said so over the stream that it sends again.
     Resumed,
+    /// Its API says that the stream flows, which proves no delivery: it ends a pause and is no sign of life.
+    Flows,
 }
 
 impl Freshness {
@@ -33,11 +35,15 @@ impl Freshness {
         Self { heard: now, paused: false, silent: false }
     }
 
-    /// Notes a sign of life. While a stream is paused, only its resumption is one.
+    /// Notes a sign of life: something was delivered (SSF section 8.1.4). While a stream is paused, only its resumption is one.
     pub fn hear(&mut self, sign: Sign, now: UnixTime) {
         match sign {
             Sign::Paused => self.paused = true,
             Sign::Resumed => self.paused = false,
+            Sign::Flows => {
+                self.paused = false;
+                return;
+            }
             Sign::Token | Sign::Heartbeat | Sign::Answer => {}
         }
         if !self.paused {
@@ -46,9 +52,11 @@ impl Freshness {
     }
 
     /// Says for how long nothing was heard, when that is longer than `most`, and whether that is new.
-    pub fn silence(&mut self, most: Duration, now: UnixTime) -> (Option<Duration>, bool) {
+    ///
+    /// Where nobody can be `asked` for a sign of life, only a stream that is paused is silent.
+    pub fn silence(&mut self, most: Duration, asked: bool, now: UnixTime) -> (Option<Duration>, bool) {
         let since = now.since(self.heard);
-        let silent = since > most;
+        let silent = since > most && (asked || self.paused);
         let turned = std::mem::replace(&mut self.silent, silent) != silent;
         (silent.then_some(since), turned)
     }
@@ -63,12 +71,12 @@ mod tests {
     #[test]
     fn silence_is_told_once_and_so_is_its_end() {
         let mut freshness = Freshness::begin(UnixTime(100));
-        assert_eq!(freshness.silence(MOST, UnixTime(160)), (None, false));
-        assert_eq!(freshness.silence(MOST, UnixTime(161)), (Some(Duration::from_secs(61)), true));
-        assert_eq!(freshness.silence(MOST, UnixTime(170)), (Some(Duration::from_secs(70)), false));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(160)), (None, false));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(161)), (Some(Duration::from_secs(61)), true));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(170)), (Some(Duration::from_secs(70)), false));
         freshness.hear(Sign::Heartbeat, UnixTime(171));
-        assert_eq!(freshness.silence(MOST, UnixTime(172)), (None, true));
-        assert_eq!(freshness.silence(MOST, UnixTime(173)), (None, false));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(172)), (None, true));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(173)), (None, false));
     }
 
     #[test]
@@ -77,8 +85,20 @@ mod tests {
         freshness.hear(Sign::Paused, UnixTime(110));
         freshness.hear(Sign::Answer, UnixTime(150));
         freshness.hear(Sign::Heartbeat, UnixTime(155));
-        assert!(freshness.silence(MOST, UnixTime(161)).0.is_some());
+        assert!(freshness.silence(MOST, true, UnixTime(161)).0.is_some());
         freshness.hear(Sign::Resumed, UnixTime(162));
-        assert_eq!(freshness.silence(MOST, UnixTime(170)), (None, true));
+        assert_eq!(freshness.silence(MOST, true, UnixTime(170)), (None, true));
+    }
+
+    #[test]
+    fn an_api_that_calls_the_stream_enabled_proves_no_delivery() {
+        let mut freshness = Freshness::begin(UnixTime(100));
+        freshness.hear(Sign::Flows, UnixTime(150));
+        assert!(freshness.silence(MOST, true, UnixTime(161)).0.is_some(), "nothing was delivered");
+        assert_eq!(freshness.silence(MOST, false, UnixTime(162)), (None, true), "nobody can be asked");
+        freshness.hear(Sign::Paused, UnixTime(170));
+        assert!(freshness.silence(MOST, false, UnixTime(171)).0.is_some(), "it says itself that it sends nothing");
+        freshness.hear(Sign::Flows, UnixTime(172));
+        assert_eq!(freshness.silence(MOST, false, UnixTime(173)), (None, true));
     }
 }

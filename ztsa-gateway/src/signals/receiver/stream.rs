@@ -1,23 +1,21 @@
-//! The stream at a transmitter: found or made, kept as it should be, asked for heartbeats, and polled.
+//! The stream at a transmitter: found or made, kept as it should be, and asked for heartbeats.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
 use url::Url;
 use ztsa_net::task::Spawner;
 use ztsa_proto::jws::random_id;
-use ztsa_proto::set::delivery::{POLL, PUSH, PollRequest, PollResponse};
+use ztsa_proto::set::delivery::{POLL, PUSH};
 use ztsa_proto::set::stream::{
     Delivery, Status, Stream, StreamRequest, StreamStatus, Transmitter, VerificationRequest, discovery_url,
 };
 use ztsa_proto::time::UnixTime;
 
-use super::{MOST_STATES, Receiver, Refusal, Sign};
+use super::{MOST_STATES, Receiver, Sign};
 use crate::config::signals as settings;
 use crate::signals::PUSH_PATH;
 use crate::signals::web::{Reply, Sent, WebError};
@@ -28,13 +26,9 @@ pub(super) const DOCUMENT: &str = "ssf.stream";
 /// How long a discovery document is used.
 const FRESH: Duration = Duration::from_secs(600);
 /// The first and the longest pause after a failure.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// How long a poll may be held open by the transmitter.
-const LONG: Duration = Duration::from_secs(90);
-/// The pause after an answer that came at once and brought nothing: that transmitter does not hold polls open.
-const IDLE: Duration = Duration::from_secs(2);
-/// How many tokens one poll may bring.
-const MOST: usize = 100;
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// The longest pause between heartbeats that a transmitter can ask for.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Makes of a remembered identifier what is known of the stream before the transmitter is asked.
 pub(super) fn remembered(id: &str, config: &settings::Transmitter) -> Option<Stream> {
@@ -73,10 +67,10 @@ fn method(config: &settings::Transmitter) -> &'static str {
 }
 
 /// Waits longer after each failure.
-struct Backoff(Duration);
+pub(super) struct Backoff(pub(super) Duration);
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(PAUSES.1);
         pause
@@ -86,19 +80,26 @@ impl Backoff {
 impl Receiver {
     /// Keeps the stream as it should be, and asks for heartbeats.
     async fn keep(&self) {
-        let (mut backoff, mut told) = (Backoff(PAUSES.0), false);
+        let (mut backoff, mut told, mut warned) = (Backoff(PAUSES.0), false, false);
         loop {
             let kept = match self.agree().await {
                 Ok(()) => self.verify().await,
                 Err(error) => Err(error),
             };
+            let unwatched = !self.is_asked() && self.config.when_stale != settings::WhenStale::Warn;
+            if unwatched && !std::mem::replace(&mut warned, true) {
+                tracing::warn!(
+                    transmitter = self.config.name,
+                    "it takes no requests for heartbeats, so when_stale can do nothing while its stream is not paused"
+                );
+            }
             let pause = match kept {
                 Ok(()) => {
                     if std::mem::take(&mut told) {
                         tracing::info!(transmitter = self.config.name, "its stream can be managed again");
                     }
                     backoff = Backoff(PAUSES.0);
-                    self.config.verify_every
+                    self.every()
                 }
                 Err(cause) => {
                     if !std::mem::replace(&mut told, true) {
@@ -263,16 +264,39 @@ impl Receiver {
         let reply = self.call(Method::GET, &url, None::<&()>).await?;
         let now = self.engine.now();
         if parsed::<StreamStatus>(&url, &reply)?.status == Status::Enabled {
-            self.live().freshness.hear(Sign::Resumed, now);
+            self.live().freshness.hear(Sign::Flows, now);
             return Ok(());
         }
         let wanted = StreamStatus { stream_id: id, status: Status::Enabled, reason: None };
         let reply = self.call(Method::POST, &endpoint, Some(&wanted)).await?;
         match parsed::<StreamStatus>(&endpoint, &reply)?.status {
-            Status::Enabled => self.live().freshness.hear(Sign::Resumed, now),
+            Status::Enabled => self.live().freshness.hear(Sign::Flows, now),
             status => return Err(format!("its stream is {} and cannot be resumed", status.as_str())),
         }
         Ok(())
+    }
+
+    /// How often a heartbeat is asked for: as the table says, unless the transmitter wants it less often.
+    fn every(&self) -> Duration {
+        let least = self.live().stream.as_ref().and_then(|stream| stream.min_verification_interval).unwrap_or_default();
+        self.config.verify_every.max(Duration::from_secs(least).min(LONGEST))
+    }
+
+    /// After how long without a sign of life it is silent: never before a heartbeat that was asked for could be late.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.stale_after.max(self.every() * 2)
+    }
+
+    /// Says whether its silence means anything: polls are answered, or heartbeats can be asked for.
+    pub(super) fn is_asked(&self) -> bool {
+        let live = self.live();
+        let answers = |document: &Transmitter| {
+            document.verification_endpoint.is_some()
+                && (document.configuration_endpoint.is_some() || live.stream.is_some())
+        };
+        // what is not known yet counts as one that answers
+        self.config.delivery == settings::Delivery::Poll
+            || live.document.as_ref().is_none_or(|(document, _)| answers(document))
     }
 
     /// Asks for a heartbeat.
@@ -292,11 +316,14 @@ impl Receiver {
                 live.states.pop_front();
             }
         }
-        let request = VerificationRequest { stream_id: id, state: Some(state) };
+        let request = VerificationRequest { stream_id: id, state: Some(state.clone()) };
         let reply = self.call(Method::POST, &endpoint, Some(&request)).await?;
         match reply.status {
-            200 | 202 | 204 | 429 => Ok(()),
-            status => Err(WebError::Status { url: endpoint.to_string(), status }.to_string()),
+            200 | 202 | 204 => Ok(()),
+            status => {
+                self.live().states.retain(|expected| *expected != state);
+                Err(WebError::Status { url: endpoint.to_string(), status }.to_string())
+            }
         }
     }
 
@@ -306,67 +333,6 @@ impl Receiver {
         let body = body.as_deref().map(|body| ("application/json", body));
         let sent = Sent { authorization, body, patience: None };
         self.web.send(method, url, sent).await.map_err(|error| error.to_string())
-    }
-
-    /// Polls for tokens for as long as it is not dropped.
-    async fn poll(self: Arc<Self>) {
-        let (mut backoff, mut told) = (Backoff(PAUSES.0), false);
-        let mut request = PollRequest { max_events: Some(MOST), return_immediately: Some(false), ..Default::default() };
-        loop {
-            let began = Instant::now();
-            match self.polled(&request).await {
-                Ok(None) => tokio::time::sleep(PAUSES.0).await,
-                Ok(Some(answer)) => {
-                    (backoff, told) = (Backoff(PAUSES.0), false);
-                    let nothing = answer.sets.is_empty();
-                    (request.ack, request.set_errs) = self.take_all(answer).await;
-                    if nothing && began.elapsed() < IDLE {
-                        tokio::time::sleep(IDLE).await;
-                    }
-                }
-                Err(cause) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(transmitter = self.config.name, cause, "it cannot be polled");
-                    }
-                    tokio::time::sleep(backoff.next()).await;
-                }
-            }
-        }
-    }
-
-    /// Asks once; `None` while nobody knows where.
-    async fn polled(&self, request: &PollRequest) -> Result<Option<PollResponse>, String> {
-        let agreed =
-            self.live().stream.as_ref().and_then(|stream| Url::parse(stream.delivery.endpoint_url.as_deref()?).ok());
-        let Some(url) = self.config.poll_url.clone().or(agreed) else { return Ok(None) };
-        let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-        let authorization = self.authorization.as_deref();
-        let sent = Sent { authorization, body: Some(("application/json", &body)), patience: Some(LONG) };
-        match self.web.json(Method::POST, &url, sent).await {
-            Ok(answer) => {
-                self.live().freshness.hear(Sign::Answer, self.engine.now());
-                Ok(Some(answer))
-            }
-            // held open for longer than we wait: there was nothing
-            Err(WebError::Timeout(_)) => Ok(Some(PollResponse::default())),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Takes what a poll brought; gives what to acknowledge and what is at fault. The rest is asked for again.
-    async fn take_all(
-        self: &Arc<Self>,
-        answer: PollResponse,
-    ) -> (Vec<String>, BTreeMap<String, ztsa_proto::set::delivery::Fault>) {
-        let (mut taken, mut faults) = (Vec::new(), BTreeMap::new());
-        for (jti, token) in answer.sets.into_iter().take(MOST) {
-            match self.take(&token).await {
-                Ok(_) => taken.push(jti),
-                Err(Refusal::Fault(fault)) => drop(faults.insert(jti, fault)),
-                Err(Refusal::Later(_)) => tokio::time::sleep(PAUSES.0).await,
-            }
-        }
-        (taken, faults)
     }
 }
 

@@ -29,12 +29,14 @@ struct Foreign {
     queue: Mutex<BTreeMap<String, String>>,
     polls: Mutex<Vec<Value>>,
     asked: Mutex<Vec<String>>,
+    /// Whether its document names where heartbeats are asked for.
+    beats: bool,
 }
 
 type Shared = State<Arc<Foreign>>;
 
 impl Foreign {
-    fn new(url: &str) -> Arc<Foreign> {
+    fn new(url: &str, beats: bool) -> Arc<Foreign> {
         let stream = json!({
             "stream_id": "only-one", "iss": url, "aud": ["https://gw.example", "https://gw.example/other"],
             "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://gone.example/"},
@@ -42,7 +44,7 @@ impl Foreign {
         });
         let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
         let (queue, polls, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Foreign { url: url.to_owned(), key, stream: Mutex::new(stream), queue, polls, asked })
+        Arc::new(Foreign { url: url.to_owned(), key, stream: Mutex::new(stream), queue, polls, asked, beats })
     }
 
     fn router(self: &Arc<Self>) -> Router {
@@ -80,7 +82,7 @@ async fn document(State(foreign): Shared) -> Json<Value> {
     let at = |path: &str| format!("{}/{path}", foreign.url);
     Json(json!({
         "issuer": foreign.url, "jwks_uri": at("jwks"), "configuration_endpoint": at("stream"),
-        "status_endpoint": at("status"), "verification_endpoint": at("verify"),
+        "status_endpoint": at("status"), "verification_endpoint": foreign.beats.then(|| at("verify")),
     }))
 }
 
@@ -109,7 +111,8 @@ async fn change(State(foreign): Shared, Json(request): Json<Value>) -> Json<Valu
     Json(stream.clone())
 }
 
-async fn status() -> Json<Value> {
+async fn status(State(foreign): Shared) -> Json<Value> {
+    foreign.asked.lock().unwrap().push("status".to_owned());
     Json(json!({"stream_id": "only-one", "status": "enabled"}))
 }
 
@@ -159,7 +162,7 @@ async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up()
     let (signals, scope) = (Signals::new(&world.engine.config(), &world.engine).unwrap(), Scope::new());
     signals.start(&scope.spawner());
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let foreign = Foreign::new(&url);
+    let foreign = Foreign::new(&url, true);
     let now = world.engine.now().0;
     foreign.tell("one", now, &person("alice"), "session-revoked", &json!({"reason_admin": {"en": "policy"}}));
     foreign.tell("two", now, &json!({"format": "opaque"}), "session-revoked", &json!({}));
@@ -168,7 +171,7 @@ async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up()
     scope.spawn(async move { axum::serve(listener, router).await.unwrap() });
     until("the tunnel's end", || lease.tunnel().access() != Access::Open).await;
     until("the answers", || foreign.queue.lock().unwrap().is_empty()).await;
-    assert_eq!(*foreign.asked.lock().unwrap(), ["create", "change"], "the only stream is made ours");
+    assert_eq!(foreign.asked.lock().unwrap()[..2], ["create", "change"], "the only stream is made ours");
     let polls = foreign.polls.lock().unwrap().clone();
     let acknowledged =
         |jti: &str| polls.iter().any(|poll| poll["ack"].as_array().is_some_and(|ack| ack.contains(&json!(jti))));
@@ -181,4 +184,40 @@ async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up()
     let after = foreign.polls.lock().unwrap().len();
     assert!(after - before <= 2, "{} polls in 1.5 s", after - before);
     scope.drain(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn a_push_stream_that_is_called_enabled_and_delivers_nothing_is_silent_where_heartbeats_can_be_asked_for() {
+    for beats in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let table = format!(
+            "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\npeople = [\"corp\"]\n\
+             api_token_file = \"api.token\"\npush_token_file = \"api.token\"\nverify_every = \"10s\"\n\
+             stale_after = \"20s\"\nwhen_stale = \"refuse\"\n"
+        );
+        let world = World::configured(POLICIES, &table);
+        std::fs::write(world.dir().join("api.token"), TOKEN).unwrap();
+        let alice = world.session("alice", &["dev"], "laptop");
+        let (signals, scope) = (Signals::new(&world.engine.config(), &world.engine).unwrap(), Scope::new());
+        let (foreign, watch) = (Foreign::new(&url, beats), || signals.receivers().watch(world.engine.now()));
+        let router = foreign.router();
+        scope.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        world.hand.advance(Duration::from_secs(30));
+        watch();
+        assert!(world.open(&alice, "wiki").is_err(), "nothing was heard for 30 s, and nobody was asked yet");
+        signals.start(&scope.spawner());
+        let waits = || foreign.asked.lock().unwrap().contains(&"status".to_owned());
+        until("the status", waits).await;
+        if beats {
+            until("the heartbeat", || !foreign.queue.lock().unwrap().is_empty()).await;
+            watch();
+            assert!(world.open(&alice, "wiki").is_err(), "enabled is no delivery");
+            let token = foreign.queue.lock().unwrap()["beat"].clone();
+            signals.receivers().named("foreign").unwrap().take(&token).await.unwrap();
+        }
+        watch();
+        assert!(world.open(&alice, "wiki").is_ok(), "heartbeats: {beats}");
+        scope.drain(Duration::from_secs(1)).await;
+    }
 }
