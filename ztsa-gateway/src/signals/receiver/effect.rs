@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ztsa_proto::name::SessionId;
 use ztsa_proto::posture::State;
 use ztsa_proto::set::event::{Kind, Level};
 use ztsa_proto::set::{Event, Happening, Set};
@@ -190,7 +191,10 @@ impl Receiver {
             done.ended.tickets += ended.tickets;
             return;
         }
-        let Some(subject) = scored(&set.event, effect, subject) else {
+        let named = named(&set.event, effect, subject, |id| {
+            self.engine.store().session(id).map(|row| Subject::Login(row.user, row.device))
+        });
+        let Some(subject) = scored(&set.event, effect, &named) else {
             return done.notes.push("nothing is done: it is about no device that is known here".to_owned());
         };
         // what happened last is what holds, whatever comes last
@@ -251,13 +255,42 @@ impl Receiver {
     }
 }
 
+/// Says of whose risk or facts an event speaks: of its subject's device, of its person, or of the subject as it is.
+fn principal(event: &Event, effect: Effect) -> Option<Principal> {
+    match &event.happening {
+        Happening::RiskLevelChange { principal, .. } if principal.eq_ignore_ascii_case("DEVICE") => {
+            Some(Principal::Device)
+        }
+        Happening::RiskLevelChange { principal, .. } if principal.eq_ignore_ascii_case("USER") => Some(Principal::User),
+        Happening::DeviceComplianceChange { .. } => Some(Principal::Device),
+        _ if effect == Effect::Attest => Some(Principal::Device),
+        _ => None,
+    }
+}
+
+/// Of whom an event speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Principal {
+    Device,
+    User,
+}
+
+/// A session's person and device in its place, where the event speaks of one of them; `login` finds them.
+fn named(
+    event: &Event,
+    effect: Effect,
+    subject: &Subject,
+    login: impl FnOnce(&SessionId) -> Option<Subject>,
+) -> Subject {
+    match subject {
+        Subject::Session(id) if principal(event, effect).is_some() => login(id).unwrap_or_else(|| subject.clone()),
+        other => other.clone(),
+    }
+}
+
 /// The subject that a score or a fact is of; `None` where a fact needs a device and there is none.
 fn scored(event: &Event, effect: Effect, subject: &Subject) -> Option<Subject> {
-    let device = match &event.happening {
-        Happening::RiskLevelChange { principal, .. } => principal.eq_ignore_ascii_case("DEVICE"),
-        Happening::DeviceComplianceChange { .. } => true,
-        _ => effect == Effect::Attest,
-    };
+    let device = principal(event, effect) == Some(Principal::Device);
     match subject {
         Subject::Login(_, own) | Subject::SignOut(_, own) if device => Some(Subject::Device(own.clone())),
         Subject::Login(user, _) | Subject::SignOut(user, _) => Some(Subject::User(user.clone())),

@@ -117,6 +117,23 @@ async fn a_device_that_others_call_compliant_is_until_that_runs_out() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_named_with_its_device_and_person_stands_for_them() {
+    let mut wire = Wire::new();
+    let alice = wire.world.session("alice", &["dev"], "laptop");
+    let phone = wire.world.session("alice", &["dev"], "phone");
+    let id = |id: &str| json!({"format": "opaque", "id": id});
+    let all = json!({
+        "format": "complex", "user": person("alice"), "device": id(alice.device.as_str()), "session": id(alice.id.as_str()),
+    });
+    wire.tell(0, &all, "device-compliance-change", &json!({"current_status": "compliant"})).await;
+    assert!(wire.world.open(&alice, "db").is_ok() && wire.world.open(&phone, "db").is_err());
+    wire.tell(0, &all, "device-compliance-change", &json!({"current_status": "not-compliant"})).await;
+    assert_eq!(wire.world.open(&alice, "db").unwrap_err().code, "posture.device_compliant");
+    wire.tell(0, &all, "risk-level-change", &json!({"current_level": "HIGH", "principal": "USER"})).await;
+    assert_eq!(wire.world.open(&phone, "wiki").unwrap_err().code, "risk.user", "it is of the person, on every device");
+}
+
+#[tokio::test]
 async fn an_event_is_applied_as_its_table_says() {
     let mut wire =
         Wire::with("[signals.transmitter.actions]\nsession-revoked = \"ignore\"\ncredential-change = \"suspend\"\n");

@@ -100,4 +100,18 @@ fn a_score_is_of_what_the_event_speaks_of() {
     let compliance = event(Happening::DeviceComplianceChange { compliant: false });
     assert_eq!(scored(&compliance, Effect::Attest, &login), Some(Subject::Device(device)));
     assert_eq!(scored(&compliance, Effect::Attest, &Subject::User(user)), None, "a fact needs a device");
+    // a session stands for its person and its device, where the event speaks of one of them
+    let session = Subject::Session("s".parse().unwrap());
+    let risk = |principal: &str| {
+        let principal = principal.to_owned();
+        event(Happening::RiskLevelChange { principal, current: Level::High, previous: None, reason: None })
+    };
+    let of = |event: &Event, effect: Effect| {
+        scored(event, effect, &named(event, effect, &session, |_| Some(login.clone()))).map(|found| found.to_string())
+    };
+    assert_eq!(of(&compliance, Effect::Attest), of(&risk("DEVICE"), score));
+    assert!(of(&compliance, Effect::Attest).unwrap().starts_with("device "));
+    assert!(of(&risk("USER"), score).unwrap().starts_with("user "));
+    assert!(of(&risk("SESSION"), score).unwrap().starts_with("session "));
+    assert!(of(&event(Happening::SessionPresented), score).unwrap().starts_with("session "));
 }
