@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 pub use event::{Event, Happening};
 pub use subject::{Complex, Identifier, Subject};
 
-/// Holds the claims of one security event token, which tells of exactly one event.
+/// Holds the claims of one security event token, which tells of exactly one event, be it under alternative URIs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Set {
     /// The transmitter.
@@ -51,7 +51,7 @@ pub enum SetError {
     /// A claim is there that no security event token has (Shared Signals Framework section 4.1).
     #[error("it has the claim `{0}`, which no security event token has")]
     Forbidden(&'static str),
-    /// `events` does not hold exactly one event.
+    /// `events` does not hold exactly one event, be it under several URIs.
     #[error("its `events` hold {0} events; one is taken at a time")]
     Count(usize),
     /// A member of the event is missing or of the wrong sort.
@@ -92,7 +92,7 @@ impl Set {
             return Err(SetError::Forbidden(forbidden));
         }
         let events = claims.get("events").and_then(Value::as_object).ok_or(SetError::Claim("events"))?;
-        let (uri, members) = events.iter().next().filter(|_| events.len() == 1).ok_or(SetError::Count(events.len()))?;
+        let (uri, members) = one(events).ok_or(SetError::Count(events.len()))?;
         let members = members.as_object().ok_or(SetError::Claim("events"))?;
         let subject = match claims.get("sub_id") {
             Some(own) => Some(Subject::read(own)?),
@@ -108,7 +108,7 @@ impl Set {
             aud: audiences(claims)?,
             jti: required(claims, "jti", LONGEST_ID)?,
             iat: time(claims, "iat")?.ok_or(SetError::Claim("iat"))?,
-            txn: optional(claims, "txn", LONGEST_ID)?,
+            txn: transaction(claims),
             subject,
             event,
         })
@@ -157,6 +157,30 @@ fn optional(claims: &Map<String, Value>, name: &'static str, most: usize) -> Res
         Some(Value::String(text)) if !text.is_empty() && text.len() <= most => Ok(Some(text.clone())),
         Some(_) => Err(SetError::Claim(name)),
     }
+}
+
+/// Finds the event among alternative URIs of one type (Shared Signals Framework section 4.1); `None` where they are several.
+///
+/// What nobody here knows beside one that is known tells of the same.
+fn one(events: &Map<String, Value>) -> Option<(&String, &Value)> {
+    let is_known = |uri: &&String| !matches!(event::Kind::of(uri), event::Kind::Other(_));
+    let mut known = events.keys().filter(is_known).map(|uri| event::Kind::of(uri));
+    match known.next() {
+        Some(first) if known.all(|other| other == first) => events.iter().find(|(uri, _)| is_known(uri)),
+        Some(_) => None,
+        None => events.iter().next().filter(|_| events.len() == 1),
+    }
+}
+
+/// What ties tokens to one cause, as text: the standards' own examples write a number. It is for the log alone, so that
+/// what is of another sort refuses nothing.
+fn transaction(claims: &Map<String, Value>) -> Option<String> {
+    let text = match claims.get("txn")? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty() && text.len() <= LONGEST_ID).then_some(text)
 }
 
 fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, SetError> {

@@ -14,7 +14,7 @@ fn token(sub_id: &Value, kind: &str, members: &Value) -> Value {
         "jti": "24c63fb5",
         "iat": 1_615_305_159,
         "aud": "https://gw.example",
-        "txn": "8675309",
+        "txn": 8_675_309,
         "sub_id": sub_id,
         "events": {kind.parse::<event::Kind>().map_or_else(|_| kind.to_owned(), |kind| kind.uri()): members},
     })
@@ -85,6 +85,39 @@ fn what_an_event_means_is_read_from_its_members() {
         let refused = read(&token(&person(), kind, &members)).unwrap_err();
         assert_eq!(refused, SetError::Member { event: kind.to_owned(), member });
     }
+}
+
+#[test]
+fn what_ties_tokens_together_is_a_text_or_a_number_and_refuses_nothing() {
+    for (txn, text) in [
+        (json!(8_675_309), Some("8675309")),
+        (json!("8675309"), Some("8675309")),
+        (json!(""), None),
+        (json!({"id": 1}), None),
+        (json!("x".repeat(257)), None),
+        (Value::Null, None),
+    ] {
+        let mut claims = token(&person(), "session-revoked", &json!({}));
+        claims["txn"] = txn.clone();
+        assert_eq!(read(&claims).unwrap().txn.as_deref(), text, "{txn}");
+    }
+}
+
+#[test]
+fn alternative_names_of_one_event_are_one_event() {
+    let own = event::Kind::Verification.uri();
+    let googles = own.replace("/ssf/", "/risc/");
+    let told = |uris: &[&str]| {
+        let mut claims = token(&person(), "session-revoked", &json!({}));
+        claims["events"] = uris.iter().map(|uri| ((*uri).to_owned(), json!({"state": "s"}))).collect();
+        read(&claims).map(|set| set.event.kind())
+    };
+    assert_eq!(told(&[&own, &googles]), Ok(event::Kind::Verification));
+    assert_eq!(told(&["https://a.example/verified", &own]), Ok(event::Kind::Verification), "the one that is known");
+    let revoked = event::Kind::SessionRevoked.uri();
+    assert_eq!(told(&[&own, &revoked]), Err(SetError::Count(2)), "two events");
+    assert_eq!(told(&["urn:a", "urn:b"]), Err(SetError::Count(2)));
+    assert_eq!(told(&[]), Err(SetError::Count(0)));
 }
 
 #[test]
