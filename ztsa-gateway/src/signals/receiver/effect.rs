@@ -20,8 +20,6 @@ use crate::store::{NewSignal, Subject};
 
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
-/// How far a token may date an event back.
-const BACKDATED: Duration = Duration::from_secs(86_400);
 /// How long a device's good name lasts, and its bad one, when the provider does not say.
 const GOOD: Duration = Duration::from_secs(86_400);
 const BAD: Duration = Duration::from_secs(31 * 86_400);
@@ -77,7 +75,7 @@ pub(super) fn takes(event: &Event) -> bool {
 
 /// Says when an event happened, as far as its token can be believed, and what was not believed.
 ///
-/// Nothing happens in the future, and nothing more than a day before the token that tells of it was made.
+/// Nothing happens in the future. What happened longer ago than order is remembered for happened then at the latest.
 pub(super) fn happened(set: &Set, now: UnixTime) -> (UnixTime, Option<&'static str>) {
     let made = set.iat.min(now);
     let told = set.event.at.unwrap_or(made);
@@ -85,8 +83,8 @@ pub(super) fn happened(set: &Set, now: UnixTime) -> (UnixTime, Option<&'static s
         (now, Some("it was made in the future"))
     } else if told > now.plus(SKEW) {
         (made, Some("it tells of the future"))
-    } else if told < made.minus(BACKDATED) {
-        (made.minus(BACKDATED), Some("it dates the event back by more than a day"))
+    } else if told < now.minus(OLDEST) {
+        (now.minus(OLDEST), Some("it dates the event back by more than seven days"))
     } else {
         (told.min(now), None)
     }
