@@ -28,7 +28,7 @@ use crate::lookup::{Listed, Place};
 use crate::store::{NewSignal, Subject};
 
 /// Who says so, in every signal of a detector.
-pub const SOURCE: &str = "gateway";
+pub const SOURCE: &str = crate::risk::DETECTED;
 
 pub use crate::config::risk::PostureWorse;
 

@@ -16,7 +16,7 @@ use ztsa_proto::time::UnixTime;
 use crate::config::Thresholds;
 use crate::store::{NewSignal, Signal, Store, Subject};
 
-pub use score::{Counted, Scores, score};
+pub use score::{Counted, DETECTED, Scores, score};
 
 /// The kind of an administrator's word: while it lasts, the subject's score is exactly that.
 pub const ADMINISTRATOR: &str = "admin";

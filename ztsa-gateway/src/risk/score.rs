@@ -1,11 +1,16 @@
 //! The score as a pure function of signals and time.
 
+use std::collections::BTreeMap;
+
 use ztsa_proto::name::UserId;
 use ztsa_proto::session::{RiskInfo, SignalInfo};
 use ztsa_proto::time::UnixTime;
 
 use super::ADMINISTRATOR;
 use crate::store::{NewSignal, Subject};
+
+/// The source of signals that the gateway's own detectors raise.
+pub const DETECTED: &str = "gateway";
 
 /// Holds the scores of one session, 0 to 100 each, and the signals behind them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,8 +36,9 @@ pub struct Counted {
 
 /// Scores the signals of one user, one device and one session.
 ///
-/// Points of one subject add up, to 100 at most; a signal with a half-life fades. An administrator's word replaces the sum:
-/// the newest one is the score for as long as it lasts.
+/// Points of one subject add up, to 100 at most; a signal with a half-life fades. Of one detector of the gateway's own only the
+/// heaviest signal counts: many that say the same say it once. An administrator's word replaces the sum: the newest one is the
+/// score for as long as it lasts.
 pub fn score<'a>(signals: impl IntoIterator<Item = &'a NewSignal>, now: UnixTime) -> Scores {
     let mut scores = Scores::default();
     for signal in signals {
@@ -117,6 +123,17 @@ fn sum(signals: &[Counted], about: impl Fn(&Subject) -> bool) -> u8 {
     if let Some(word) = word {
         return word.points;
     }
-    let sum: u32 = of().map(|counted| u32::from(counted.points)).sum();
+    let mut detected: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut sum = 0;
+    for counted in of() {
+        let points = u32::from(counted.points);
+        if counted.signal.source == DETECTED {
+            let heaviest = detected.entry(&counted.signal.kind).or_default();
+            *heaviest = points.max(*heaviest);
+        } else {
+            sum += points;
+        }
+    }
+    sum += detected.values().sum::<u32>();
     u8::try_from(sum.min(100)).unwrap_or(100)
 }

@@ -25,7 +25,7 @@ fn signal(subject: Subject, score: u8) -> NewSignal {
         kind: "login.failed".to_owned(),
         score,
         reason: format!("{score} points"),
-        source: "gateway".to_owned(),
+        source: "edr".to_owned(),
         cause: String::new(),
         at: NOW,
         expires_at: None,
@@ -46,6 +46,23 @@ fn points_add_up_fade_and_end() {
         let scores = score([&fading, &ending], UnixTime(NOW.0 + later));
         assert_eq!(scores.user, expected, "after {later} s");
     }
+}
+
+#[test]
+fn of_one_detector_the_heaviest_signal_counts() {
+    let detected = |kind: &str, cause: &str, score| NewSignal {
+        kind: kind.to_owned(),
+        source: DETECTED.to_owned(),
+        cause: cause.to_owned(),
+        ..signal(Subject::User(user()), score)
+    };
+    let mut signals: Vec<_> = (0..9).map(|app| detected("app.unusual", &app.to_string(), 10)).collect();
+    assert_eq!(score(&signals, NOW).user, 10, "nine new apps on a first day with a task");
+    signals.push(detected("app.unusual", "payroll", 15));
+    signals.push(detected("country.new", "", 30));
+    assert_eq!(score(&signals, NOW).user, 45, "two detectors that agree");
+    signals.extend([signal(Subject::User(user()), 20), signal(Subject::User(user()), 20)]);
+    assert_eq!(score(&signals, NOW).user, 85, "what others say adds up");
 }
 
 #[test]
@@ -158,7 +175,7 @@ fn a_signal_takes_the_place_of_its_like_and_of_nothing_else() {
     let caused = |cause: &str, score| NewSignal { cause: cause.to_owned(), ..signal(about.clone(), score) };
     risk.replace(caused("a", 10));
     risk.replace(caused("b", 20));
-    risk.replace(NewSignal { source: "edr".to_owned(), ..caused("a", 30) });
+    risk.replace(NewSignal { source: "mdm".to_owned(), ..caused("a", 30) });
     risk.replace(caused("a", 5));
     let mut scores: Vec<u8> = risk.signals(Some(&about), NOW).iter().map(|signal| signal.score).collect();
     scores.sort_unstable();
