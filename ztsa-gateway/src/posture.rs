@@ -21,6 +21,8 @@ pub use certificate::AuthorityError;
 /// Whether device management or endpoint protection calls the device compliant: told by them alone, never by the device.
 pub const COMPLIANT: &str = "device.compliant";
 
+/// Two reports may be on their way together for so long.
+const TOGETHER: Duration = Duration::from_secs(60);
 /// The longest that a fact is believed, whatever the report says of itself.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The most devices whose last report is remembered; the oldest go first.
@@ -62,7 +64,9 @@ impl Received {
         let mut all = if partial { self.checks.clone() } else { BTreeMap::new() };
         all.retain(|_, (_, at)| now.since(*at) <= LONGEST);
         for check in checks {
-            all.insert(check.id.clone(), (check, now));
+            let known = self.checks.get(&check.id).filter(|(known, at)| overtook(known, *at, &check, now));
+            let kept = known.cloned().unwrap_or((check, now));
+            all.insert(kept.0.id.clone(), kept);
         }
         while all.len() > MOST_CHECKS {
             let oldest = all.iter().min_by_key(|(_, (_, at))| *at).map(|(id, _)| id.clone());
@@ -70,6 +74,12 @@ impl Received {
         }
         Self { checks: all, at: now }
     }
+}
+
+/// Says whether a check that is known was looked at later than one that comes now: two reports of one device were on their way
+/// together. By the device's clock, and so only for a moment: one that was ahead and is right again is believed.
+fn overtook(known: &Check, at: UnixTime, coming: &Check, now: UnixTime) -> bool {
+    known.at > coming.at && known.at.since(coming.at) <= TOGETHER && now.since(at) <= TOGETHER
 }
 
 /// Remembers what each device reported.
@@ -97,17 +107,20 @@ pub struct Attested {
 
 /// Judges what a device reported, or the lack of it.
 ///
-/// A fact is believed for as long as its `ttl` says, counted from its arrival, and at most a day; then it is unknown.
+/// A fact is believed for as long as its `ttl` says, counted from its arrival, and at most for what the reference says of its
+/// check; then it is unknown.
 pub fn judge(catalogue: &Catalogue, received: Option<&Received>, now: UnixTime) -> Facts {
-    let fact = |id: &str| {
+    let fact = |wanted: &str| {
         // the device has no say in what only others can tell
-        let received = received.filter(|_| id != COMPLIANT)?;
-        let (check, at) = received.checks.get(if id == "os.eol" { "os.version" } else { id })?;
+        let received = received.filter(|_| wanted != COMPLIANT)?;
+        let id = if wanted == "os.eol" { "os.version" } else { wanted };
+        let (check, at) = received.checks.get(id)?;
         let age = now.since(*at);
-        let stale = age > Duration::from_secs(check.ttl).min(LONGEST);
+        // a device may ask to be believed for less, never for longer
+        let stale = age > Duration::from_secs(check.ttl.min(ztsa_proto::posture::ttl(id))).min(LONGEST);
         let (state, reason) = if stale { (State::Unknown, Some(Reason::Timeout)) } else { (check.state, check.reason) };
         let fact = Fact { state, reason, value: check.value.as_ref().map(text), age: Some(age) };
-        Some(if id == "os.eol" { end_of_life(catalogue, check, &fact, now) } else { fact })
+        Some(if wanted == "os.eol" { end_of_life(catalogue, check, &fact, now) } else { fact })
     };
     let facts = catalogue.ids().map(|id| (id.to_owned(), fact(id).unwrap_or_else(|| UNKNOWN.clone()))).collect();
     Facts { facts, received: received.map(|received| received.at) }

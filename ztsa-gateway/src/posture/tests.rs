@@ -76,6 +76,38 @@ fn every_known_fact_is_there_and_unknown_unless_reported() {
 }
 
 #[test]
+fn a_device_is_not_believed_for_longer_than_its_check_says() {
+    let facts = |later| {
+        let received = Received::default().with(vec![check("fw.enabled", State::Pass, None, 86_400)], false, NOW);
+        super::judge(&Catalogue::default(), Some(&received), after(later))
+    };
+    assert!(facts(300).fact("fw.enabled").holds());
+    let late = facts(301);
+    let late = late.fact("fw.enabled");
+    assert_eq!((late.state, late.reason), (State::Unknown, Some(Reason::Timeout)));
+}
+
+#[test]
+fn what_was_looked_at_earlier_does_not_replace_what_overtook_it() {
+    let at = |state, seconds: u64| Check { at: UnixTime(1000 + seconds), ..check("fw.enabled", state, None, 300) };
+    let state = |received: &Received, later| {
+        super::judge(&Catalogue::default(), Some(received), after(later)).fact("fw.enabled").state
+    };
+    for partial in [true, false] {
+        let worse = Received::default().with(vec![at(State::Fail, 2)], true, NOW);
+        let renewal = worse.with(vec![at(State::Pass, 0)], partial, after(1));
+        assert_eq!(state(&renewal, 1), State::Fail, "{partial}");
+        let mended = renewal.with(vec![at(State::Pass, 3)], partial, after(2));
+        assert_eq!(state(&mended, 2), State::Pass, "{partial}");
+    }
+    // a clock that was ahead, and is right again
+    let ahead = Received::default().with(vec![at(State::Pass, 3600)], true, NOW);
+    assert_eq!(state(&ahead.with(vec![at(State::Fail, 1)], true, after(1)), 1), State::Fail);
+    let slightly = Received::default().with(vec![at(State::Pass, 70)], true, NOW);
+    assert_eq!(state(&slightly.with(vec![at(State::Fail, 69)], true, after(61)), 61), State::Fail);
+}
+
+#[test]
 fn only_a_pass_holds() {
     for state in [State::Pass, State::Fail, State::Unknown, State::NotApplicable, State::Error] {
         let facts = judge(Some(vec![check("os.kernel", state, Some(json!(7)), 60)]), NOW);
@@ -90,17 +122,17 @@ fn a_fact_is_believed_for_its_time_and_at_most_a_day() {
     let laptop = SoftwareKey::generate().unwrap().public_key().thumbprint();
     posture.receive(
         &laptop,
-        report(vec![check("disk.root", State::Pass, None, 60), check("disk.home", State::Pass, None, u64::MAX)]),
+        report(vec![check("disk.root", State::Pass, None, 60), check("boot.lockdown", State::Pass, None, u64::MAX)]),
         NOW,
     );
     let state = |facts: &Facts, id| (facts.fact(id).state, facts.fact(id).reason);
-    for (seconds, root, home) in
+    for (seconds, root, boot) in
         [(0, true, true), (60, true, true), (61, false, true), (86_400, false, true), (86_401, false, false)]
     {
         let facts = posture.facts(&laptop, after(seconds));
         assert_eq!(
-            (facts.fact("disk.root").holds(), facts.fact("disk.home").holds()),
-            (root, home),
+            (facts.fact("disk.root").holds(), facts.fact("boot.lockdown").holds()),
+            (root, boot),
             "after {seconds} s"
         );
         assert_eq!(facts.age(after(seconds)), Some(Duration::from_secs(seconds)));
