@@ -45,8 +45,8 @@ impl Ledger {
         !report.checks.is_empty() || self.last.is_none_or(|last| now.since(last) >= HEARTBEAT)
     }
 
-    /// Notes what was sent; `kept` is what the gateway then had. A gateway that lacks something, as after its restart, is
-    /// told everything the next time.
+    /// Notes what was sent; `kept` is what the gateway then had. A gateway that lacks something, as after its restart, or
+    /// has something else, as after two reports that overtook each other, is told everything the next time.
     pub fn delivered(&mut self, report: &Report, device: &DeviceId, kept: &[Check], now: UnixTime) {
         if !report.partial || self.device.as_ref() != Some(device) {
             self.told.clear();
@@ -56,7 +56,10 @@ impl Ledger {
         for check in &report.checks {
             self.told.insert(check.id.clone(), Told { check: check.clone(), at: now });
         }
-        if self.told.keys().any(|id| kept.iter().all(|check| check.id != *id)) {
+        // of a certificate the gateway keeps its own judgement
+        let as_told = |told: &Check, kept: &Check| kept.state == told.state || told.id.starts_with("cert.");
+        let has = |(id, told): (&String, &Told)| kept.iter().any(|kept| kept.id == *id && as_told(&told.check, kept));
+        if !self.told.iter().all(has) {
             self.told.clear();
         }
     }
@@ -125,6 +128,11 @@ mod tests {
         ledger.delivered(&first, &device, &first.checks, NOW);
         let news = ledger.news(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)]), &device, NOW);
         ledger.delivered(&news, &device, &news.checks, NOW);
+        assert!(!ledger.news(first.clone(), &device, NOW).partial);
+        // it has what an older report said, which came later
+        ledger.delivered(&first, &device, &first.checks, NOW);
+        let news = ledger.news(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)]), &device, NOW);
+        ledger.delivered(&news, &device, &first.checks, NOW);
         assert!(!ledger.news(first, &device, NOW).partial);
     }
 }
