@@ -123,6 +123,38 @@ async fn a_client_certificate_counts_when_its_key_proves_it_and_its_authority_is
     }
 }
 
+/// The gateway has nothing but proofs to go by: that one can no longer be made is told as soon as it is so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_certificate_that_goes_or_comes_is_told_at_once() {
+    let here = Folder::new();
+    let corp = certificates(&here, "corp");
+    let named = |name| format!("[[posture.certificate]]\nname = {name:?}\nca_file = {:?}\n", here.join("corp-ca.pem"));
+    // as many as may be, and each has its proof in one report
+    let config: String = ["corp", "two", "three", "four"].map(named).concat();
+    let house = House::with(&[], &config).await;
+    enforce(
+        &house,
+        "@id(\"corp\")\n@on_change(\"suspend\")\nforbid (principal, action, resource == App::\"echo\")\n\
+         unless { [\"pass\"].contains(context.device.posture.cert.corp.state)\n\
+         && context.device.posture.cert.two.state == \"pass\" && context.device.posture.cert.three.state == \"pass\"\n\
+         && context.device.posture.cert.four.state == \"pass\" };\n",
+    )
+    .await;
+    let config = ztsa_core::config::Config { certificate: Some(corp.clone()), ..house.config() };
+    let client = Client::open(config).await.unwrap();
+    house.login(&client, "alice").await;
+    let mut events = client.events();
+    let mut stream = opened(&client).await;
+    echo(&mut stream, "shown").await;
+    let key = std::fs::read(&corp.key).unwrap();
+    std::fs::remove_file(&corp.key).unwrap();
+    event(&mut events, "the suspension", |told| told.kind == EventKind::Suspended).await;
+    std::fs::write(&corp.key, key).unwrap();
+    event(&mut events, "the restoration", |told| told.kind == EventKind::Restored).await;
+    echo(&mut stream, "and shown again").await;
+    client.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_is_too_much_or_not_this_device_s_changes_nothing() {
     let house = House::new(&[]).await;

@@ -16,7 +16,7 @@ use ztsa_proto::{
     grant::{GrantRequest, GrantResponse, TicketRequest, TicketResponse},
     metadata::ResourceMetadata,
     name::AppName,
-    posture::{MEDIA_TYPE, Report, Wanted, certificate::About},
+    posture::{MEDIA_TYPE, Report, Wanted},
     problem::Problem,
     session::SessionInfo,
     why::WhyResponse,
@@ -25,7 +25,6 @@ use ztsa_proto::{
 pub use self::{error::ApiError, events::Events};
 use crate::{
     http::{Body, HttpError, Request, Response},
-    posture::attest,
     token::{SessionToken, Tokens},
 };
 
@@ -117,11 +116,7 @@ impl Api {
     /// Cancel-safe.
     pub async fn posture(&self) -> Result<Report, ApiError> {
         let metadata = self.tokens.metadata().await?;
-        let mut report = self.tokens.collect(&metadata).await;
-        let about = About { aud: metadata.resource.clone(), sub: self.tokens.device(), nonce: String::new() };
-        attest(&mut report, self.tokens.config().certificate.as_ref(), Some(&about));
-        report.evidence.clear();
-        Ok(report)
+        Ok(self.tokens.collect(&metadata).await)
     }
 
     /// Lists what the gateway asks about this device.

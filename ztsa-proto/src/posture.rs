@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::time::UnixTime;
 
 pub use known::{FAMILIES, KNOWN, Known, describe, family, known, ttl};
-pub use signed::{Accepted, Expected, MEDIA_TYPE, PostureError, TYP, check, sign};
+pub use signed::{Accepted, Expected, LARGEST_PROOF, MEDIA_TYPE, MOST_PROOFS, PostureError, TYP, check, sign};
 pub use wanted::{Paths, Product, Wanted};
 
 /// Says how a check came out; there are no defaults, and unknown is never pass.

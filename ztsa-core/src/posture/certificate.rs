@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use ztsa_proto::{
     jws::SignError,
     posture::{
-        Check, Reason, Report, State,
+        Check, LARGEST_PROOF, MOST_PROOFS, Reason, Report, State,
         certificate::{About, Key, prove},
     },
 };
@@ -17,6 +17,8 @@ use crate::config::ClientCertificate;
 
 /// The longest file, in bytes.
 const LIMIT: u64 = 64 * 1024;
+/// The most bytes of proofs in one report; the gateway takes [`LARGEST_PROOF`] of one, and 64 KiB of all that is signed.
+const PROOFS: usize = 2 * LARGEST_PROOF;
 
 /// Why a client certificate cannot be shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,10 +93,17 @@ pub(crate) fn attest(report: &mut Report, certificate: Option<&ClientCertificate
         return;
     }
     let proof = proof_of(certificate, about);
+    let mut room = PROOFS;
     for check in checks {
         check.source = certificate.chain.display().to_string();
         match &proof {
+            Ok(proof) if proof.len() > room.min(LARGEST_PROOF) || report.evidence.len() >= MOST_PROOFS => {
+                // a report with all of them would be refused as a whole
+                tracing::debug!(id = check.id, "the client certificate is not shown: there is no room for it");
+                (check.state, check.reason, check.value) = (State::Unknown, Some(Reason::Parse), None);
+            }
             Ok(proof) => {
+                room -= proof.len();
                 (check.state, check.reason, check.value) = (State::Pass, None, Some("shown".into()));
                 report.evidence.insert(check.id.clone(), proof.clone());
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use ztsa_proto::posture::{Paths, Product, Wanted, known};
+use ztsa_proto::posture::{MOST_PROOFS, Paths, Product, Wanted, known};
 use ztsa_proto::time::UnixTime;
 
 use super::error::{ConfigError, Fault};
@@ -122,6 +122,12 @@ pub(super) fn check(raw: &Raw, file: &Path) -> Result<Posture, ConfigError> {
         raw.ca.iter().map(|one| Wanted { sha256: Some(one.sha256.clone()), ..at("ca", &one.name, [&None; 3]) }),
     );
     named.extend(raw.certificate.iter().map(|one| at("cert", &one.name, [&None; 3])));
+    if raw.certificate.len() > MOST_PROOFS {
+        return fault(
+            "`posture`: more than 4 certificates".to_owned(),
+            "A report holds four proofs at most: let one name have an authority file with several authorities.",
+        );
+    }
     let mut seen = HashSet::new();
     for wanted in &named {
         let (_, name) = wanted.id.split_once('.').unwrap_or_default();

@@ -204,7 +204,9 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const VERSION: u32 = 1;
 const MOST_CHECKS: usize = 64;
 const LARGEST_VALUE: usize = 1024;
-const MOST_PROOFS: usize = 4;
-const LARGEST_PROOF: usize = 16 * 1024;
+/// The most proofs of certificates in one report.
+pub const MOST_PROOFS: usize = 4;
+/// The longest proof of a certificate, in bytes.
+pub const LARGEST_PROOF: usize = 16 * 1024;
 const LONGEST_JTI: usize = 256;
 const LONGEST_NONCE: usize = 512;
