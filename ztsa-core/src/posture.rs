@@ -17,6 +17,10 @@ mod windows;
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,12 +43,20 @@ pub use self::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The most checks that one report holds.
 const MOST: usize = 64;
+/// The most looks at a time, those that hang included.
+const MOST_LOOKING: usize = 8;
 
 /// Looks at the system and makes a report of the wanted checks, and no others.
 ///
 /// This blocks for a few milliseconds on Linux; macOS and Windows are asked by their own programs, each for at most three
 /// seconds.
 pub fn collect(wanted: &[Wanted], sys: &Sys, name: &str, now: UnixTime) -> Report {
+    let (os, checks) = look_at_all(wanted, sys, now, &|_| ());
+    report(os, checks, name)
+}
+
+/// Looks at each of the wanted checks once, and tells each answer as soon as it is there.
+fn look_at_all(wanted: &[Wanted], sys: &Sys, now: UnixTime, told: &(dyn Fn(&Check) + Sync)) -> (Os, Vec<Check>) {
     let os = os(sys);
     let mut asked: Vec<&Wanted> = Vec::new();
     for one in wanted {
@@ -55,7 +67,9 @@ pub fn collect(wanted: &[Wanted], sys: &Sys, name: &str, now: UnixTime) -> Repor
     let timed = |wanted: &Wanted| {
         let started = Instant::now();
         let finding = look(wanted, sys, now);
-        check(&wanted.id, finding, now, started.elapsed())
+        let check = check(&wanted.id, finding, now, started.elapsed());
+        told(&check);
+        check
     };
     let checks = if cfg!(target_os = "linux") {
         asked.into_iter().map(timed).collect()
@@ -67,7 +81,7 @@ pub fn collect(wanted: &[Wanted], sys: &Sys, name: &str, now: UnixTime) -> Repor
             running.into_iter().map(|(wanted, check)| check.join().unwrap_or_else(|_| broken(&wanted.id))).collect()
         })
     };
-    report(os, checks, name)
+    (os, checks)
 }
 
 /// The name that the person or the administrator gave this machine, by which a device is recognised in a list.
@@ -89,24 +103,53 @@ pub fn device_name(sys: &Sys) -> Option<String> {
 /// # Cancel safety
 /// Cancel-safe.
 pub async fn collect_within(wanted: &[Wanted], name: &str, now: UnixTime) -> Report {
-    let (owned, client) = (wanted.to_vec(), name.to_owned());
+    let late = |wanted: &Wanted| check(&wanted.id, Finding::unknown(Reason::Timeout, ""), now, PATIENCE);
+    let nothing = || Os { family: std::env::consts::OS.to_owned(), ..Os::default() };
+    let Some(looking) = Looking::begin() else {
+        // what hangs does so again: no further thread is given to it
+        return report(nothing(), wanted.iter().take(MOST).map(late).collect(), name);
+    };
+    let owned = wanted.to_vec();
+    let answers = Arc::new(Mutex::new(Vec::new()));
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("ztsa-posture".to_owned());
+    let shared = Arc::clone(&answers);
     let started = thread.spawn(move || {
-        // Nobody listens any more when it took too long.
-        let _ = sender.send(collect(&owned, &Sys::this(), &client, now));
+        let _looking = looking;
+        let told = |check: &Check| shared.lock().unwrap_or_else(PoisonError::into_inner).push(check.clone());
+        // nobody listens any more when it took too long
+        let _ = sender.send(look_at_all(&owned, &Sys::this(), now, &told));
     });
     if started.is_ok()
-        && let Ok(Ok(report)) = tokio::time::timeout(PATIENCE, receiver).await
+        && let Ok(Ok((os, checks))) = tokio::time::timeout(PATIENCE, receiver).await
     {
-        return report;
+        return report(os, checks, name);
     }
-    let late = |wanted: &Wanted| check(&wanted.id, Finding::unknown(Reason::Timeout, ""), now, PATIENCE);
-    report(
-        Os { family: std::env::consts::OS.to_owned(), ..Os::default() },
-        wanted.iter().take(MOST).map(late).collect(),
-        name,
-    )
+    let mut checks = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
+    for wanted in wanted.iter().take(MOST) {
+        if checks.iter().all(|check| check.id != wanted.id) {
+            checks.push(late(wanted));
+        }
+    }
+    report(nothing(), checks, name)
+}
+
+/// A look at the system that has begun. Some may hang for good, as on a file server that is gone: there are never many.
+struct Looking;
+
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
+
+impl Looking {
+    fn begin() -> Option<Self> {
+        let one_more = |looking: usize| (looking < MOST_LOOKING).then_some(looking + 1);
+        LOOKING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        LOOKING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 fn report(os: Os, checks: Vec<Check>, name: &str) -> Report {

@@ -1,10 +1,10 @@
 //! Another program's output: absolute path, no shell, no environment, bounded in time and size.
 
 use std::{
-    io::Read,
-    process::{Command, Stdio},
+    io::{self, Read},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ztsa_proto::posture::Reason;
@@ -13,6 +13,8 @@ use ztsa_proto::posture::Reason;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest output that is read, in bytes.
 const LIMIT: u64 = 64 * 1024;
+/// How often is looked whether a program that has said everything has ended.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Names a program and how it is asked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,15 +54,31 @@ pub(super) fn run(call: &Call<'_>) -> Result<String, Reason> {
         // Nobody listens any more when it took too long.
         let _ = sender.send(read.map(|_| bytes));
     });
+    let started = Instant::now();
     let read = receiver.recv_timeout(PATIENCE);
-    if read.is_err() {
-        let _ = child.kill();
-    }
-    let ended = child.wait();
+    let ended = end(&mut child, PATIENCE.saturating_sub(started.elapsed()));
     let bytes = read.map_err(|_| Reason::Timeout)?.map_err(|_| Reason::Parse)?;
     match ended {
+        // cut off: what it says is not known
+        _ if bytes.len() as u64 >= LIMIT => Err(Reason::Parse),
         Ok(status) if status.success() => String::from_utf8(bytes).map_err(|_| Reason::Parse),
         _ => Err(Reason::Permission),
+    }
+}
+
+/// Waits for a program's end for so long at most, then ends it.
+fn end(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
+    let started = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if started.elapsed() < patience => std::thread::sleep(LOOK),
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) | Err(_) => {
+                // one that has just ended is waited for all the same
+                let _ = child.kill();
+                return child.wait();
+            }
+        }
     }
 }
 
@@ -83,6 +101,6 @@ mod tests {
     #[test]
     fn a_program_that_talks_without_end_is_cut_off() {
         let call = Call { program: "/usr/bin/yes", ..Call::default() };
-        assert!(run(&call).is_err());
+        assert_eq!(run(&call), Err(Reason::Parse));
     }
 }

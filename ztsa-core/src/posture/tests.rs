@@ -62,3 +62,20 @@ async fn a_report_is_made_off_the_runtime() {
     let report = collect_within(&[Wanted::from("os.kernel")], "embedder", UnixTime(7)).await;
     assert_eq!((report.client.name.as_str(), report.checks[0].at), ("embedder", UnixTime(7)));
 }
+
+#[test]
+fn each_answer_is_told_as_soon_as_it_is_there() {
+    let wanted = ["os.kernel", "x.example.unheard"].map(Wanted::from);
+    let told = Mutex::new(Vec::new());
+    let (_, checks) =
+        look_at_all(&wanted, &Sys::this(), UnixTime(7), &|check| told.lock().unwrap().push(check.id.clone()));
+    assert_eq!(told.into_inner().unwrap(), checks.iter().map(|check| check.id.clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn looks_that_hang_are_never_many() {
+    let looking: Vec<_> = std::iter::from_fn(Looking::begin).take(100).collect();
+    assert!(looking.len() <= MOST_LOOKING, "{}", looking.len());
+    drop(looking);
+    assert!(Looking::begin().is_some());
+}
