@@ -96,7 +96,12 @@ impl Engine {
         let judged = self.judge_new(&session, &app, peer, now, None);
         self.decided(Activity::Explain.into(), &session, &app, peer, now, &judged);
         match judged.problem() {
-            Some(problem) if problem.code == HIDDEN => Err(Arc::clone(problem)),
+            Some(problem) if problem.code == HIDDEN => {
+                // it leaves what asking for an app that is not there leaves: the person sees their own risk
+                self.sighted(&session, peer, now);
+                self.turned_down(&session, name.as_str(), problem, peer, now);
+                Err(Arc::clone(problem))
+            }
             // who else may what, and by which groups, is not theirs to know
             _ => Ok(self.explained(&judged, &session, &app, peer, now, View { groups: false, signals: true })),
         }

@@ -20,7 +20,7 @@ use crate::lease::{Access, Lease, Opening};
 use crate::measure::Question;
 
 impl Engine {
-    /// Decides and opens one tunnel. Without a grant the decision itself is the grant.
+    /// Decides and opens one tunnel. Without a grant the decision itself is the grant. `to` is what the app was found by.
     ///
     /// # Errors
     /// The reason, for the person: the app is unknown to them, policy or risk refuse, the grant is not good for this, or the
@@ -29,12 +29,13 @@ impl Engine {
         &self,
         session: &Arc<Session>,
         app: &Arc<App>,
+        to: &Destination,
         peer: IpAddr,
         grant: Option<&GrantId>,
     ) -> Result<Lease, Arc<Problem>> {
         let now = self.inner.clock.now();
         let session = self.seen(session);
-        let asked = Asked { session: &session, app, peer, grant, ticket: None };
+        let asked = Asked { session: &session, app, to, peer, grant, ticket: None };
         self.lease(&asked, now)
     }
 
@@ -48,7 +49,7 @@ impl Engine {
         let live = self.inner.tickets.find(ticket, now).ok_or_else(invalid)?;
         let app = self.config().app(&to.host, to.port).filter(|app| app.name == live.ticket.app).cloned();
         let app = app.ok_or_else(invalid)?;
-        let asked = Asked { session: &live.session, app: &app, peer, grant: None, ticket: Some(&live.ticket.id) };
+        let asked = Asked { session: &live.session, app: &app, to, peer, grant: None, ticket: Some(&live.ticket.id) };
         let lease = self.lease(&asked, now)?;
         // the last use may have gone to somebody else meanwhile
         if self.inner.tickets.count_use(&live.ticket) { Ok((lease, app)) } else { Err(invalid()) }
@@ -109,7 +110,7 @@ impl Engine {
     }
 
     fn lease(&self, asked: &Asked<'_>, now: UnixTime) -> Result<Lease, Arc<Problem>> {
-        let Asked { session, app, peer, grant, ticket } = *asked;
+        let Asked { session, app, to, peer, grant, ticket } = *asked;
         // whoever shows a ticket may be somewhere else than the person it stands for, and is not that person
         let person = ticket.is_none();
         if person {
@@ -120,7 +121,8 @@ impl Engine {
         let asked = self.asked(Activity::Connect, session, app, peer, now, not_granted);
         let judged = asked.inspect_err(|problem| {
             if person {
-                self.turned_down(session, app.name.as_str(), problem, peer, now);
+                // by the words of the question, as for what is no app: what is hidden counts neither more nor less
+                self.turned_down(session, &to.to_string(), problem, peer, now);
             }
         })?;
         if person {
@@ -157,6 +159,7 @@ impl Engine {
 struct Asked<'a> {
     session: &'a Arc<Session>,
     app: &'a Arc<App>,
+    to: &'a Destination,
     peer: IpAddr,
     grant: Option<&'a GrantId>,
     ticket: Option<&'a TicketId>,

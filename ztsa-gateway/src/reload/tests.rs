@@ -52,7 +52,7 @@ fn an_app_that_was_found_before_it_moved_is_not_opened_there() {
     let found = world.app("wiki");
     world.edit("10.0.0.1:80", "10.0.0.9:80");
     of(&world).run().unwrap();
-    let lease = world.engine.open(&alice, &found, PEER, None).unwrap();
+    let lease = world.engine.open(&alice, &found, &world.to("wiki"), PEER, None).unwrap();
     world.engine.tick();
     assert_eq!(ending(&lease).unwrap().0, "app.moved");
 }

@@ -105,8 +105,10 @@ async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStr
         .engine
         .find(&to.host, to.port)
         .map_err(|_| Refused::new(parts.engine.not_found(Activity::Connect, &session, peer, &to.to_string())))?;
-    let lease =
-        parts.engine.open(&session, &app, peer, grant.as_ref()).map_err(|problem| Refused::decided(parts, problem))?;
+    let lease = parts
+        .engine
+        .open(&session, &app, &to, peer, grant.as_ref())
+        .map_err(|problem| Refused::decided(parts, problem))?;
     let stream = dial(&parts.engine, &lease, &app).await.map_err(|problem| Refused::decided(parts, problem))?;
     Ok((lease, stream))
 }

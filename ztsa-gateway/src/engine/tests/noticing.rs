@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ztsa_proto::grant::GrantRequest;
+use ztsa_proto::grant::{GrantRequest, TicketRequest};
+use ztsa_proto::name::{AppName, Destination};
 use ztsa_proto::posture::State;
 use ztsa_proto::time::UnixTime;
 
 use super::evaluation::report;
 use super::world::{PEER, World, thumbprint};
+use crate::audit::Activity;
 use crate::authn::{AuthnError, ExchangeFailure, Session, TokenFault};
 use crate::lease::Access;
 use crate::store::Subject;
@@ -67,6 +69,54 @@ async fn trying_one_door_after_the_other_pauses_what_is_open_until_it_fades() {
     assert_eq!(signals(&world, &user(&alice)), [("grant.refused".to_owned(), 53)]);
     assert_eq!(hers.tunnel().access(), Access::Open);
     drop((hers, his, bob));
+}
+
+/// What somebody is counted for who asks in every way for an app that is not there, or that they may not know of.
+fn counted(hidden: bool) -> String {
+    let world = World::configured(TO_ALL, "[risk.signals.grant.refused]\ncount = 2\nagain = \"1m\"\n");
+    let mallory = world.session("mallory", &[], "laptop");
+    let name = if hidden { "payroll" } else { "salaries" };
+    let app: AppName = name.parse().unwrap();
+    for _ in 0..4 {
+        world.hand.advance(Duration::from_secs(61));
+        assert_eq!(ask(&world, &mallory, name), "app.unknown");
+        let request = TicketRequest { app: app.clone(), for_seconds: None, uses: None };
+        assert_eq!(world.engine.ticket(&mallory, &request, PEER).unwrap_err().code, "app.unknown");
+        assert_eq!(world.engine.why(&mallory, &app, PEER).unwrap_err().code, "app.unknown");
+        for to in [format!("{name}:80"), format!("{name}.ztsa:80"), format!("{name}:443")] {
+            let to: Destination = to.parse().unwrap();
+            let refused = match world.engine.find(&to.host, to.port) {
+                Ok(app) => world.engine.open(&mallory, &app, &to, PEER, None).unwrap_err(),
+                Err(_) => world.engine.not_found(Activity::Connect, &mallory, PEER, &to.to_string()),
+            };
+            assert_eq!(refused.code, "app.unknown");
+        }
+    }
+    serde_json::to_string(&world.engine.session_info(&mallory).risk).unwrap()
+}
+
+#[test]
+fn the_risk_does_not_tell_a_hidden_app_from_one_that_is_not_there() {
+    let hidden = counted(true);
+    assert!(hidden.contains("12 requests within 10m"), "{hidden}");
+    assert_eq!(hidden, counted(false));
+}
+
+/// What the question why alone is counted for.
+fn why_counted(name: &str) -> String {
+    let world = World::configured(TO_ALL, "[risk.signals.grant.refused]\ncount = 3\n");
+    let mallory = world.session("mallory", &[], "laptop");
+    for _ in 0..3 {
+        world.engine.why(&mallory, &name.parse().unwrap(), PEER).unwrap_err();
+    }
+    serde_json::to_string(&world.engine.session_info(&mallory).risk).unwrap()
+}
+
+#[test]
+fn neither_does_the_question_why() {
+    let hidden = why_counted("payroll");
+    assert!(hidden.contains("3 requests within 10m"), "{hidden}");
+    assert_eq!(hidden, why_counted("salaries"));
 }
 
 #[test]
@@ -207,7 +257,7 @@ async fn habits_are_learnt_by_use_outlive_a_restart_and_go_with_the_last_device(
     world.hand.advance(Duration::from_secs(12 * 3600));
     let alice = world.session("alice", &["dev"], "laptop");
     let elsewhere: IpAddr = "198.51.100.7".parse().unwrap();
-    let lease = world.engine.open(&alice, &world.app("wiki"), elsewhere, None).unwrap();
+    let lease = world.engine.open(&alice, &world.app("wiki"), &world.to("wiki"), elsewhere, None).unwrap();
     lease.count_down(3 << 30);
     world.engine.tick();
     let told: Vec<String> = signals(&world, &user(&alice)).into_iter().map(|(kind, _)| kind).collect();
@@ -229,7 +279,7 @@ async fn habits_are_learnt_by_use_outlive_a_restart_and_go_with_the_last_device(
 fn a_ticket_says_nothing_about_where_its_person_is() {
     let world = World::with(TO_ALL);
     let alice = mornings(&world, "alice", 21);
-    let request = ztsa_proto::grant::TicketRequest { app: "wiki".parse().unwrap(), for_seconds: None, uses: None };
+    let request = TicketRequest { app: "wiki".parse().unwrap(), for_seconds: None, uses: None };
     let ticket = world.engine.ticket(&alice, &request, PEER).unwrap();
     let to = "wiki:80".parse().unwrap();
     let _open = world.engine.open_ticket(ticket.ticket.expose(), &to, "198.51.100.7".parse().unwrap()).unwrap();
@@ -243,7 +293,8 @@ async fn policies_see_the_country_and_so_does_a_replay() {
     let only = r#"permit (principal, action, resource) when { ["DE", "JP"].contains(context.network.country) };"#;
     let world = World::configured(only, &geoip);
     let alice = world.session("alice", &["dev"], "laptop");
-    let opens = |from: &str| world.engine.open(&alice, &world.app("wiki"), from.parse().unwrap(), None).is_ok();
+    let (wiki, to) = (world.app("wiki"), world.to("wiki"));
+    let opens = |from: &str| world.engine.open(&alice, &wiki, &to, from.parse().unwrap(), None).is_ok();
     for (from, expected) in [("192.0.2.1", true), ("2001:db8:2::1", true), ("198.51.100.1", false), ("10.0.0.1", false)]
     {
         assert_eq!(opens(from), expected, "{from}");

@@ -88,7 +88,7 @@ fn a_grant_is_for_one_app_one_session_and_a_while() {
     let alice = world.session("alice", &["dev"], "laptop");
     let bob = world.session("bob", &["dev"], "desktop");
     let granted = world.engine.grant(&alice, &grant("wiki"), PEER).unwrap();
-    let open = |session, app| world.engine.open(session, &world.app(app), PEER, Some(&granted.grant));
+    let open = |session, app| world.engine.open(session, &world.app(app), &world.to(app), PEER, Some(&granted.grant));
     assert!(open(&alice, "wiki").is_ok());
     assert_eq!(open(&alice, "db").unwrap_err().code, "grant.unknown");
     assert_eq!(open(&bob, "wiki").unwrap_err().code, "grant.unknown");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ztsa_net::clock::{Clock, ClockHand};
 use ztsa_proto::jws::sha256_base64url;
-use ztsa_proto::name::{DeviceId, UserId};
+use ztsa_proto::name::{Destination, DeviceId, UserId};
 use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
@@ -184,7 +184,12 @@ impl World {
     }
 
     pub(crate) fn open(&self, session: &Arc<Session>, app: &str) -> Result<Lease, Arc<Problem>> {
-        self.engine.open(session, &self.app(app), PEER, None)
+        self.engine.open(session, &self.app(app), &self.to(app), PEER, None)
+    }
+
+    /// Where an app is asked for.
+    pub(crate) fn to(&self, app: &str) -> Destination {
+        format!("{app}:{}", self.app(app).target.port).parse().unwrap()
     }
 
     pub(crate) fn policies(&self, text: &str) {
