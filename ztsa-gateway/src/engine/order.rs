@@ -1,5 +1,4 @@
-//! What an administrator orders, and what a person does to their own session. Each order has reached the live tunnels
-//! concerned when it returns.
+//! What an administrator orders. Each order has reached the live tunnels concerned when it returns.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +9,6 @@ use std::time::Duration;
 use ztsa_proto::event::EventKind;
 use ztsa_proto::name::{AppName, DeviceId, SessionId, UserId};
 use ztsa_proto::problem::{self, Problem, Retry};
-use ztsa_proto::session::SessionInfo;
 use ztsa_proto::time::UnixTime;
 use ztsa_proto::why::WhyResponse;
 
@@ -19,7 +17,7 @@ use super::{Changed, Engine, News, record};
 use crate::audit::{Activity, Audit, Entity};
 use crate::authn::Session;
 use crate::lease::Selector;
-use crate::measure::{Exchange, Why};
+use crate::measure::Why;
 use crate::policy::{self, Monitored, Policies, PolicyError, View};
 use crate::risk::Scores;
 use crate::store::{Device, DeviceState, NewSignal, SessionRow, Store, Subject};
@@ -124,36 +122,6 @@ impl Engine {
     /// Gives the durable state.
     pub fn store(&self) -> &Store {
         &self.inner.store
-    }
-
-    /// Notes a session that began or was renewed, judges its tunnels again, and tells it about itself.
-    ///
-    /// # Errors
-    /// `gateway.limit`: the person has as many sessions as they may, and every one of them has open tunnels.
-    pub fn begin_session(&self, session: &Arc<Session>, renewed: bool) -> Result<SessionInfo, Arc<Problem>> {
-        if !renewed {
-            self.recordable(session)?;
-            self.make_room(session)?;
-        }
-        let activity = if renewed { Activity::Renew } else { Activity::SignIn };
-        self.noted(activity, Some(session), None, format!("signed in with {}", session.identity.issuer));
-        self.seen(session);
-        if !renewed {
-            self.announce(News::Began(Arc::clone(session)));
-        }
-        self.inner.measures.exchanges.add(if renewed { Exchange::Renewed } else { Exchange::Begun });
-        // groups, acr and the age of the sign-in may be others now
-        self.because_of(Why::Renewal).reevaluate(&Selector::Session(session.id.clone()));
-        Ok(self.session_info(session))
-    }
-
-    /// Ends a session because its person signs out.
-    pub fn end_session(&self, session: &Session) -> Revoked {
-        let (store, now) = (&self.inner.store, self.inner.clock.now());
-        store.sign_out(&session.id, &session.identity.user, &session.device, now);
-        let problem = problem::new("session.expired").with_detail("you signed out");
-        self.noted(Activity::SignOut, Some(session), None, "signed out".to_owned());
-        self.because_of(Why::SignOut).end(&Selector::Session(session.id.clone()), &Arc::new(problem))
     }
 
     /// Ends what `selector` names, live and to come: tokens issued until now are refused, and signing in anew is needed.

@@ -93,11 +93,19 @@ impl Engine {
         });
     }
 
-    /// Records an event that is about a session.
-    pub(super) fn noted(&self, activity: Activity, session: Option<&Session>, code: Option<&str>, message: String) {
+    /// Records what somebody does about their session, and from where.
+    pub(super) fn noted(
+        &self,
+        activity: Activity,
+        session: &Session,
+        peer: IpAddr,
+        code: Option<&str>,
+        message: String,
+    ) {
         let outcome = if code.is_some() { Outcome::Failure } else { Outcome::Success };
         self.inner.audit.record(Record {
-            actor: session.map(actor),
+            actor: Some(actor(session)),
+            peer: Some(peer),
             code: code.map(str::to_owned),
             message: Some(message),
             ..Record::new(self.inner.clock.now(), activity, outcome)

@@ -1,6 +1,7 @@
-//! The sessions this node has seen, and the events that their clients listen to.
+//! The sessions this node has seen, from sign-in to sign-out, and the events that their clients listen to.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,13 +10,15 @@ use tokio::sync::broadcast;
 use ztsa_proto::event::{Event, EventKind};
 use ztsa_proto::name::{AppName, DeviceId, SessionId, TunnelId, UserId};
 use ztsa_proto::problem::{self, Problem};
+use ztsa_proto::session::SessionInfo;
 use ztsa_proto::time::UnixTime;
 
-use super::Engine;
 use super::judge::unrecorded;
+use super::{Engine, News, Revoked};
 use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::Session;
 use crate::lease::Selector;
+use crate::measure::{Exchange, Why};
 
 /// How long tunnels stay after the last token of their session ran out: a client that slept or lost its network renews.
 pub(super) const RENEWAL_GRACE: Duration = Duration::from_secs(60);
@@ -148,19 +151,54 @@ impl Live {
 pub const SESSIONS_PER_USER: usize = 64;
 
 impl Engine {
+    /// Notes a session that began or was renewed, judges its tunnels again, and tells it about itself.
+    ///
+    /// # Errors
+    /// `gateway.limit`: the person has as many sessions as they may, and every one of them has open tunnels.
+    pub fn begin_session(
+        &self,
+        session: &Arc<Session>,
+        peer: IpAddr,
+        renewed: bool,
+    ) -> Result<SessionInfo, Arc<Problem>> {
+        if !renewed {
+            self.recordable(session, peer)?;
+            self.make_room(session, peer)?;
+        }
+        let activity = if renewed { Activity::Renew } else { Activity::SignIn };
+        self.noted(activity, session, peer, None, format!("signed in with {}", session.identity.issuer));
+        self.seen(session);
+        if !renewed {
+            self.announce(News::Began(Arc::clone(session)));
+        }
+        self.inner.measures.exchanges.add(if renewed { Exchange::Renewed } else { Exchange::Begun });
+        // groups, acr and the age of the sign-in may be others now
+        self.because_of(Why::Renewal).reevaluate(&Selector::Session(session.id.clone()));
+        Ok(self.session_info(session))
+    }
+
+    /// Ends a session because its person signs out.
+    pub fn end_session(&self, session: &Session, peer: IpAddr) -> Revoked {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        store.sign_out(&session.id, &session.identity.user, &session.device, now);
+        let problem = problem::new("session.expired").with_detail("you signed out");
+        self.noted(Activity::SignOut, session, peer, None, "signed out".to_owned());
+        self.because_of(Why::SignOut).end(&Selector::Session(session.id.clone()), &Arc::new(problem))
+    }
+
     /// Refuses a new session while it could not be written down.
-    pub(super) fn recordable(&self, session: &Session) -> Result<(), Arc<Problem>> {
+    fn recordable(&self, session: &Session, peer: IpAddr) -> Result<(), Arc<Problem>> {
         if !self.inner.audit.refuses() {
             return Ok(());
         }
         self.inner.store.end_session(&session.id, self.inner.clock.now());
         let problem = unrecorded();
-        self.noted(Activity::SignIn, Some(session), Some(&problem.code), problem.to_string());
+        self.noted(Activity::SignIn, session, peer, Some(&problem.code), problem.to_string());
         Err(Arc::new(problem))
     }
 
     /// Makes room for a session beyond the limit: the one that was used longest ago and has no tunnel gives way.
-    pub(super) fn make_room(&self, session: &Session) -> Result<(), Arc<Problem>> {
+    fn make_room(&self, session: &Session, peer: IpAddr) -> Result<(), Arc<Problem>> {
         let (store, now) = (&self.inner.store, self.inner.clock.now());
         let mut others = store.sessions_of(&session.identity.user);
         others.retain(|row| {
@@ -177,7 +215,7 @@ impl Engine {
             let problem = problem::new("gateway.limit").with_detail(detail);
             let problem =
                 problem.with_remedy("Close connections on another device, or sign out there with `ztsa logout`.");
-            self.noted(Activity::SignIn, Some(session), Some("gateway.limit"), problem.to_string());
+            self.noted(Activity::SignIn, session, peer, Some("gateway.limit"), problem.to_string());
             store.end_session(&session.id, now);
             return Err(Arc::new(problem));
         }

@@ -132,7 +132,7 @@ async fn token(
                 parts.engine.posture_reported(&session.device, report);
             }
             parts.engine.arrived(&session, peer.address);
-            match parts.engine.begin_session(&session, renewed) {
+            match parts.engine.begin_session(&session, peer.address, renewed) {
                 Ok(info) => Json(json!({
                     "access_token": token.expose(),
                     "token_type": "DPoP",
@@ -175,11 +175,17 @@ async fn session(State(parts): Shared, Authenticated(session): Authenticated) ->
 }
 
 /// Ends a session; its last token is enough, even where that has run out.
-async fn sign_out(State(parts): Shared, method: Method, uri: Uri, headers: HeaderMap) -> Answer {
+async fn sign_out(
+    State(parts): Shared,
+    Extension(From(peer)): Extension<From>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
     let head = Head { method: method.as_str(), url_path: uri.path(), headers: &headers };
     let leaving = parts.authn.check_leaving(&head, parts.clock.now());
     let session = leaving.map_err(|error| refuse(&parts, Refused::unauthenticated(&parts, &error)))?;
-    parts.engine.end_session(&session);
+    parts.engine.end_session(&session, peer.address);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

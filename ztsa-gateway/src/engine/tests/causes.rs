@@ -8,7 +8,7 @@ use ztsa_proto::problem;
 
 use super::World;
 use super::evaluation::{about, report, state};
-use super::world::thumbprint;
+use super::world::{PEER, thumbprint};
 use crate::authn::Session;
 use crate::engine::Hold;
 use crate::lease::{Access, Selector};
@@ -80,7 +80,7 @@ const STORIES: &[Story] = &[
         world.renew(alice, &[]);
     }),
     ("the person signs out", Why::SignOut, Outcome::Ended, |world, alice| {
-        world.engine.end_session(alice);
+        world.engine.end_session(alice, PEER);
     }),
     ("the sign-in gets too old", Why::Time, Outcome::Suspended, |world, _| {
         world.hand.advance(Duration::from_secs(601));

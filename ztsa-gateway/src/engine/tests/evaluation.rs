@@ -270,7 +270,7 @@ fn a_step_up_pauses_a_live_tunnel_and_a_fresh_sign_in_resumes_it() {
         expires_at: now.plus(Duration::from_secs(300)),
         ..(*alice).clone()
     };
-    world.engine.begin_session(&Arc::new(fresh), true).unwrap();
+    world.engine.begin_session(&Arc::new(fresh), PEER, true).unwrap();
     assert_eq!(state(&lease), "open");
 }
 
@@ -374,7 +374,7 @@ async fn a_session_too_many_takes_the_place_of_the_one_used_longest_ago() {
         id: last.id.clone(),
         ..world.engine.store().session(&newest.id).unwrap()
     });
-    let refused = world.engine.begin_session(&Arc::new(last.clone()), false).unwrap_err();
+    let refused = world.engine.begin_session(&Arc::new(last.clone()), PEER, false).unwrap_err();
     assert_eq!(refused.code, "gateway.limit");
     assert!(!world.engine.list_sessions().iter().any(|row| row.id == last.id), "and it is none");
     assert!(leases.iter().all(|lease| state(lease) == "open"));

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ztsa_proto::problem::Retry;
@@ -109,7 +110,23 @@ fn signing_out_ends_the_session_and_its_tunnels() {
     let world = World::new();
     let alice = world.session("alice", &["dev"], "laptop");
     let lease = world.open(&alice, "wiki").unwrap();
-    assert_eq!(world.engine.end_session(&alice).tunnels, 1);
+    assert_eq!(world.engine.end_session(&alice, PEER).tunnels, 1);
     assert_ne!(lease.tunnel().access(), Access::Open);
     assert!(world.open(&alice, "wiki").is_err());
+}
+
+#[tokio::test]
+async fn where_somebody_signs_in_renews_and_signs_out_is_on_record() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let (there, home): (IpAddr, IpAddr) = ("192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap());
+    world.engine.begin_session(&alice, there, true).unwrap();
+    world.engine.end_session(&alice, home);
+    let log = world.log().await;
+    let from = |code: &str| {
+        let of = log.iter().filter(|line| line["metadata"]["event_code"] == code);
+        of.map(|line| line["src_endpoint"]["ip"].as_str().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!((from("sign-in"), from("renew")), (vec!["127.0.0.1"], vec!["192.0.2.7"]));
+    assert_eq!(from("sign-out"), ["2001:db8::7"]);
 }

@@ -179,7 +179,7 @@ impl World {
             identity: serde_json::to_string(&*session.identity).unwrap(),
         });
         let session = Arc::new(session);
-        self.engine.begin_session(&session, false).unwrap();
+        self.engine.begin_session(&session, PEER, false).unwrap();
         session
     }
 
