@@ -23,10 +23,14 @@ struct Generations {
     since: UnixTime,
     now: HashSet<u128>,
     before: HashSet<u128>,
+    /// What was accepted while the clock was far ahead, until nothing of that time can be used again.
+    ahead: HashSet<u128>,
+    ahead_until: UnixTime,
 }
 
 impl Replays {
-    /// Remembers at most `2 * most` proofs; one more is refused, because forgetting one would let it be replayed.
+    /// Remembers at most `2 * most` proofs; one more is refused, because forgetting one would let it be replayed. A clock that
+    /// was ahead by more than `life` and is set right makes it as many again.
     pub(super) fn new(life: Duration, most: usize) -> Replays {
         Replays { life, most, generations: Mutex::default() }
     }
@@ -38,8 +42,9 @@ impl Replays {
     pub(super) fn first(&self, device: &DeviceId, jti: &str, now: UnixTime) -> Result<(), AuthnError> {
         let key = fingerprint(device, jti);
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.set_back(now, self.life, self.most);
         generations.turn(now, self.life);
-        if generations.before.contains(&key) || generations.now.contains(&key) {
+        if generations.holds(&key) {
             return Err(AuthnError::Replay { device: device.clone(), session: None, proof: jti.to_owned() });
         }
         if generations.now.len() >= self.most {
@@ -51,6 +56,26 @@ impl Replays {
 }
 
 impl Generations {
+    /// Begins anew when the clock was far ahead and has been set right: waiting for it to be there again would only fill up.
+    ///
+    /// What was accepted meanwhile stays refused until the clock has passed that time for good: its nonces are good again then.
+    /// Should it be set back so often that this grows, it waits after all: nothing is forgotten.
+    fn set_back(&mut self, now: UnixTime, life: Duration, most: usize) {
+        if now > self.ahead_until {
+            self.ahead = HashSet::new();
+        }
+        let room = self.ahead.len() + self.now.len() + self.before.len() <= most.saturating_mul(2);
+        if self.since > now.plus(life) && room {
+            self.ahead_until = self.ahead_until.max(self.since.plus(life * 2));
+            self.ahead.extend(self.now.drain().chain(self.before.drain()));
+            self.since = now;
+        }
+    }
+
+    fn holds(&self, key: &u128) -> bool {
+        self.now.contains(key) || self.before.contains(key) || self.ahead.contains(key)
+    }
+
     fn turn(&mut self, now: UnixTime, life: Duration) {
         let age = now.since(self.since);
         if age > life {
@@ -102,6 +127,43 @@ mod tests {
         assert!(replays.first(&device, "turn", later).is_ok());
         let again = replays.first(&device, "late", NOW.plus(Duration::from_secs(598)));
         assert!(matches!(again, Err(AuthnError::Replay { .. })));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_fills_nothing_up_and_lets_nothing_in_twice() {
+        let (replays, device) = (Replays::new(LIFE, 2), device());
+        let ahead = NOW.plus(Duration::from_secs(86_400));
+        assert!(replays.first(&device, "tomorrow", ahead).is_ok());
+        // set right: as good as new, for longer than the memory would last
+        for number in 0..20_u64 {
+            let now = NOW.plus(Duration::from_secs(number * 151));
+            assert!(replays.first(&device, &number.to_string(), now).is_ok(), "{number}");
+            for seen in ["tomorrow", &number.to_string()] {
+                assert!(matches!(replays.first(&device, seen, now), Err(AuthnError::Replay { .. })), "{seen} {number}");
+            }
+        }
+        // a nonce of that time is good again when that time comes
+        for later in [0, 150, 300, 360] {
+            let again = replays.first(&device, "tomorrow", ahead.plus(Duration::from_secs(later)).minus(LIFE / 5));
+            assert!(matches!(again, Err(AuthnError::Replay { .. })), "after {later} s");
+        }
+        assert!(replays.first(&device, "tomorrow", ahead.plus(LIFE * 3)).is_ok(), "long after its nonce died");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_again_and_again_has_nothing_forgotten() {
+        let (replays, device) = (Replays::new(LIFE, 2), device());
+        let at = |number: u64| NOW.plus(Duration::from_secs((number % 2) * 3600 + number));
+        let accepted: Vec<u64> =
+            (0..40).filter(|number| replays.first(&device, &number.to_string(), at(*number)).is_ok()).collect();
+        assert_eq!(accepted, (0..=10).collect::<Vec<_>>(), "then there is no room for more");
+        // what was accepted while it was ahead
+        for number in accepted.iter().filter(|number| *number % 2 == 1) {
+            for now in [at(50), at(51)] {
+                let again = replays.first(&device, &number.to_string(), now);
+                assert!(matches!(again, Err(AuthnError::Replay { .. })), "{number}");
+            }
+        }
     }
 
     #[test]
