@@ -106,13 +106,8 @@ impl Engine {
         self.replayed(error, None, None);
         let AuthnError::DeviceBlocked { device } = error else { return };
         let now = self.inner.clock.now();
-        {
-            let mut turned_away = self.inner.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
-            turned_away.retain(|_, at| now.since(*at) < AGAIN);
-            if turned_away.contains_key(device) {
-                return;
-            }
-            turned_away.insert(device.clone(), now);
+        if self.is_turned_away(device, now) {
+            return;
         }
         let user = self.inner.store.device(device).map(|device| device.user);
         let actor = Actor { user, device: Some(device.clone()), ..Actor::default() };
@@ -124,7 +119,19 @@ impl Engine {
         });
     }
 
-    /// Records an exchange that failed. Asking for a nonce is part of every first exchange and is not recorded.
+    /// Says whether a line about this blocked device was written less than a minute ago; else there is one now.
+    fn is_turned_away(&self, device: &DeviceId, now: UnixTime) -> bool {
+        let mut turned_away = self.inner.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        turned_away.retain(|_, at| now.since(*at) < AGAIN);
+        let lately = turned_away.contains_key(device);
+        if !lately {
+            turned_away.insert(device.clone(), now);
+        }
+        lately
+    }
+
+    /// Records an exchange that failed; of a blocked device at most one line a minute. Asking for a nonce is part of every first
+    /// exchange and is not recorded.
     pub fn exchange_failed(&self, failure: &ExchangeFailure, peer: IpAddr) {
         let ExchangeFailure { error, user, device, session, proof } = failure;
         if matches!(error, AuthnError::UseNonce) {
@@ -132,6 +139,10 @@ impl Engine {
         }
         self.inner.measures.exchanges.add(Exchange::Refused);
         let now = self.inner.clock.now();
+        // being blocked is the whole story: no detector asks about it
+        if matches!(error, AuthnError::DeviceBlocked { device } if self.is_turned_away(device, now)) {
+            return;
+        }
         let mut message = error.to_string();
         if device.as_ref().is_none_or(|device| self.inner.store.device(device).is_none()) {
             let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use ztsa_proto::problem::Retry;
 
 use super::World;
 use super::world::{PEER, thumbprint};
+use crate::authn::{AuthnError, ExchangeFailure};
 use crate::engine::{OrderError, Revoked};
 use crate::lease::{Access, Selector};
 use crate::store::DeviceState;
@@ -129,4 +130,25 @@ async fn where_somebody_signs_in_renews_and_signs_out_is_on_record() {
     };
     assert_eq!((from("sign-in"), from("renew")), (vec!["127.0.0.1"], vec!["192.0.2.7"]));
     assert_eq!(from("sign-out"), ["2001:db8::7"]);
+}
+
+#[tokio::test]
+async fn a_blocked_device_writes_one_line_a_minute_whatever_it_asks_for() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    world.engine.device_set(&alice.device, DeviceState::Blocked).unwrap();
+    let blocked = || AuthnError::DeviceBlocked { device: alice.device.clone() };
+    let ask = |number: u32| {
+        let (device, proof) = (Some(alice.device.clone()), Some(format!("p{number}")));
+        let failure = ExchangeFailure { error: blocked(), user: None, device, session: None, proof };
+        world.engine.exchange_failed(&failure, PEER);
+        world.engine.request_refused(&blocked());
+    };
+    (0..100).for_each(ask);
+    world.hand.advance(Duration::from_secs(61));
+    (100..200).for_each(ask);
+    let log = world.log().await;
+    let lines: Vec<_> = log.iter().filter(|line| line["status_code"] == "device.blocked").collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines.iter().all(|line| line["src_endpoint"]["ip"] == "127.0.0.1"), "{lines:#?}");
 }
