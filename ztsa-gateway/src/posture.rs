@@ -89,8 +89,12 @@ pub struct Posture {
     authorities: certificate::Authorities,
     audience: String,
     reports: RwLock<HashMap<DeviceId, Arc<Received>>>,
-    attested: RwLock<HashMap<DeviceId, BTreeMap<String, Attested>>>,
+    attested: RwLock<HashMap<DeviceId, Words>>,
 }
+
+/// What others say of one device, by fact and by whoever says so.
+#[derive(Debug, Default)]
+struct Words(BTreeMap<(String, String), Attested>);
 
 /// Holds what somebody other than the device says about one fact of it (assurance `third_party`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +107,14 @@ pub struct Attested {
     pub at: UnixTime,
     /// Until when it is believed.
     pub expires_at: UnixTime,
+}
+
+impl Attested {
+    /// Says which of two sources' words of one fact counts: one that it fails, else the newer.
+    fn outweighs(&self, other: &Self) -> bool {
+        let rank = |told: &Self| (told.state == State::Fail, told.at);
+        rank(self) > rank(other)
+    }
 }
 
 /// Judges what a device reported, or the lack of it.
@@ -249,41 +261,56 @@ impl Posture {
     pub fn facts(&self, device: &DeviceId, now: UnixTime) -> Facts {
         let mut facts = judge(&self.catalogue, self.last(device).as_deref(), now);
         let attested = self.attested.read().unwrap_or_else(PoisonError::into_inner);
-        for (id, told) in attested.get(device).into_iter().flatten().filter(|(_, told)| told.expires_at > now) {
+        let words = attested.get(device).into_iter().flat_map(|words| &words.0);
+        let mut last: BTreeMap<&str, &Attested> = BTreeMap::new();
+        for ((id, _), told) in words.filter(|(_, told)| told.expires_at > now) {
+            let known = last.entry(id).or_insert(told);
+            if told.outweighs(known) {
+                *known = told;
+            }
+        }
+        for (id, told) in last {
             let age = Some(now.since(told.at));
             let fact = Fact { state: told.state, reason: None, value: Some(told.source.clone()), age };
-            facts.facts.insert(id.clone(), fact);
+            facts.facts.insert(id.to_owned(), fact);
         }
         facts
     }
 
     /// Takes what somebody other than the device says about a fact of it; it stands above the device's own word.
     ///
-    /// Says whether it was taken: an id that nobody knows is not, and nothing is taken for more than 100,000 devices.
+    /// Each source's last word of a fact stands by itself: while any of them says that it fails, it does.
+    /// Says whether it was taken: an id that nobody knows is not, nor what is older than the same source's word, and nothing
+    /// is taken for more than 100,000 devices.
     pub fn attest(&self, device: &DeviceId, id: &str, told: Attested) -> bool {
         let Some(id) = self.catalogue.id(id) else { return false };
         let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
         if attested.len() >= MOST_DEVICES && !attested.contains_key(device) {
             return false;
         }
-        attested.entry(device.clone()).or_default().insert(id.to_owned(), told);
+        let words = &mut attested.entry(device.clone()).or_default().0;
+        let key = (id.to_owned(), told.source.clone());
+        if words.get(&key).is_some_and(|known| known.at > told.at) {
+            return false;
+        }
+        words.insert(key, told);
         true
     }
 
-    /// Forgets what others said that has run out, and gives the devices and facts concerned.
-    pub fn expire(&self, now: UnixTime) -> Vec<(DeviceId, String)> {
+    /// Forgets what others said that has run out, and gives the devices and facts concerned with who had said it.
+    pub fn expire(&self, now: UnixTime) -> Vec<(DeviceId, String, String)> {
         let mut over = Vec::new();
         let mut attested = self.attested.write().unwrap_or_else(PoisonError::into_inner);
-        for (device, facts) in attested.iter_mut() {
-            facts.retain(|id, told| {
+        for (device, words) in attested.iter_mut() {
+            words.0.retain(|(id, source), told| {
                 let lasts = told.expires_at > now;
                 if !lasts {
-                    over.push((device.clone(), id.clone()));
+                    over.push((device.clone(), id.clone(), source.clone()));
                 }
                 lasts
             });
         }
-        attested.retain(|_, facts| !facts.is_empty());
+        attested.retain(|_, words| !words.0.is_empty());
         over
     }
 

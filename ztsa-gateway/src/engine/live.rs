@@ -219,8 +219,8 @@ impl Engine {
             self.announce(News::Risk(subject.clone()));
             changed += self.reevaluate(&concerned(&subject));
         }
-        for (device, id) in self.inner.posture.expire(now) {
-            self.forget_attested(&device, &id);
+        for (device, id, source) in self.inner.posture.expire(now) {
+            self.forget_attested(&device, &id, &source);
             changed += self.reevaluate(&Selector::Device(device));
         }
         for (session, app) in self.grants().sweep(now) {

@@ -132,7 +132,7 @@ impl Engine {
             if self.inner.posture.attest(device, &id, told.clone()) {
                 self.inner.store.put_document(Document {
                     kind: ATTESTED,
-                    key: format!("{device} {id}"),
+                    key: format!("{device} {id} {}", told.source),
                     value: format!("{} {} {}", told.state.as_str(), told.expires_at.0, told.source),
                     at: told.at,
                 });
@@ -143,19 +143,24 @@ impl Engine {
         (taken, self.because_of(Why::Signal).reevaluate(&Selector::Device(device.clone())))
     }
 
-    pub(super) fn forget_attested(&self, device: &DeviceId, id: &str) {
-        self.inner.store.delete_document(ATTESTED, &format!("{device} {id}"));
+    pub(super) fn forget_attested(&self, device: &DeviceId, id: &str, source: &str) {
+        self.inner.store.delete_document(ATTESTED, &format!("{device} {id} {source}"));
         self.announce(News::Device(device.clone()));
     }
 
+    /// Restores what others said, but for those whom the configuration does not name any more: nobody could take that back.
     pub(super) fn restore_attested(&self) {
+        let config = self.config();
+        let speaks = |source: &str| config.signals.transmitters.iter().any(|one| one.name == source);
         for document in self.inner.store.take_documents(ATTESTED) {
             let read = || {
-                let (device, id) = document.key.split_once(' ')?;
+                let mut names = document.key.split(' ');
+                let (device, id) = (names.next()?, names.next()?);
                 let mut words = document.value.splitn(3, ' ');
                 let state = if words.next()? == "pass" { State::Pass } else { State::Fail };
                 let expires_at = UnixTime(words.next()?.parse().ok()?);
-                let told = Attested { state, source: words.next()?.to_owned(), at: document.at, expires_at };
+                let source = words.next().filter(|source| speaks(source) && names.next() == Some(source))?;
+                let told = Attested { state, source: source.to_owned(), at: document.at, expires_at };
                 Some(self.inner.posture.attest(&device.parse().ok()?, id, told))
             };
             if read() != Some(true) {

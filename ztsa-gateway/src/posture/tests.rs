@@ -7,7 +7,7 @@ use ztsa_proto::jws::{Signer as _, SoftwareKey};
 use ztsa_proto::posture::{Accepted, Assurance, Check, ClientInfo, Os, Privilege, Reason, Report, State, Wanted};
 use ztsa_proto::time::UnixTime;
 
-use super::{Catalogue, Facts, Posture, Received};
+use super::{Attested, COMPLIANT, Catalogue, Facts, Posture, Received};
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -226,4 +226,29 @@ fn devices_are_asked_for_what_policies_name_and_the_configuration_adds() {
     assert!(wanted[0].products.iter().any(|product| product.name == "acme"));
     assert!(wanted[0].products.iter().any(|product| product.name == "crowdstrike"));
     assert!(wanted[1].hash && wanted[1].path.linux.as_deref() == Some("/etc/agent.conf"));
+}
+
+#[test]
+fn while_any_source_says_that_a_fact_fails_it_does_and_each_sources_last_word_is_its_own() {
+    let posture = Posture::default();
+    let device = ztsa_proto::jws::sha256_base64url(b"laptop").parse().unwrap();
+    let tell = |source: &str, state: State, at: u64, expires: u64| {
+        let told = Attested { state, source: source.to_owned(), at: after(at), expires_at: after(expires) };
+        posture.attest(&device, COMPLIANT, told)
+    };
+    let fact = |seconds: u64| posture.facts(&device, after(seconds)).fact(COMPLIANT).clone();
+    assert!(tell("edr", State::Fail, 100, 900));
+    assert!(tell("mdm", State::Pass, 150, 900));
+    assert_eq!(
+        (fact(160).state, fact(160).value.as_deref()),
+        (State::Fail, Some("edr")),
+        "another cannot take it back"
+    );
+    assert!(!tell("edr", State::Pass, 50, 900), "it says otherwise since then");
+    assert_eq!(fact(160).state, State::Fail);
+    assert!(tell("edr", State::Pass, 170, 900));
+    assert_eq!((fact(180).state, fact(180).value.as_deref()), (State::Pass, Some("edr")));
+    assert!(tell("mdm", State::Fail, 180, 200));
+    assert_eq!((fact(190).state, fact(201).state), (State::Fail, State::Pass), "what has run out counts no more");
+    assert_eq!(posture.expire(after(201)), [(device.clone(), COMPLIANT.to_owned(), "mdm".to_owned())]);
 }

@@ -26,10 +26,12 @@ pub struct Event {
     pub reason_admin: Reasons,
     /// Why, for the person, by language.
     pub reason_user: Reasons,
-    /// Facts about a device that a provider tells in our own member `ztsa`.
+    /// Facts about a device in our own member `ztsa`, at most 128; what is no text is there as JSON.
     pub facts: BTreeMap<String, String>,
     /// For how many seconds those facts are to be believed, in the same member.
     pub lasts: Option<u64>,
+    /// What stands there in place of a number of seconds.
+    pub unread: Option<String>,
 }
 
 /// Holds one reason in some languages.
@@ -153,6 +155,7 @@ impl Event {
             reason_user: Reasons::new(),
             facts: BTreeMap::new(),
             lasts: None,
+            unread: None,
         }
     }
 
@@ -190,6 +193,7 @@ impl Event {
         let kind = Kind::of(uri);
         let from = Members { kind: &kind, members };
         let own = members.get("ztsa").and_then(Value::as_object);
+        let lasts = own.and_then(|own| own.get("lasts"));
         Ok(Self {
             uri: uri.to_owned(),
             happening: happening(&kind, &from)?,
@@ -198,7 +202,8 @@ impl Event {
             reason_admin: reasons(members.get("reason_admin")),
             reason_user: reasons(members.get("reason_user")),
             facts: facts(own.and_then(|own| own.get("facts"))),
-            lasts: own.and_then(|own| own.get("lasts")).and_then(Value::as_u64),
+            lasts: lasts.and_then(Value::as_u64),
+            unread: lasts.filter(|lasts| lasts.as_u64().is_none()).map(word),
         })
     }
 
@@ -216,10 +221,11 @@ impl Event {
                 put(name, json!(reasons));
             }
         }
-        match (self.facts.is_empty(), self.lasts) {
-            (true, None) => {}
-            (_, None) => put("ztsa", json!({"facts": self.facts})),
-            (_, Some(lasts)) => put("ztsa", json!({"facts": self.facts, "lasts": lasts})),
+        let lasts = self.lasts.map(Value::from).or_else(|| self.unread.clone().map(Value::from));
+        match lasts {
+            None if self.facts.is_empty() => {}
+            None => put("ztsa", json!({"facts": self.facts})),
+            Some(lasts) => put("ztsa", json!({"facts": self.facts, "lasts": lasts})),
         }
         members.extend(self.happening.write());
         members
@@ -381,8 +387,14 @@ fn reasons(value: Option<&Value>) -> Reasons {
 
 fn facts(value: Option<&Value>) -> BTreeMap<String, String> {
     let facts = value.and_then(Value::as_object).into_iter().flatten();
-    facts.take(MOST).filter_map(|(id, state)| Some((shown(id), shown(state.as_str()?)))).collect()
+    facts.take(MOST_FACTS).map(|(id, state)| (shown(id), word(state))).collect()
+}
+
+/// A value as text: what is of another sort is there to be shown.
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| shown(&value.to_string()), shown)
 }
 
 const MOST: usize = 16;
+const MOST_FACTS: usize = 128;
 const LONGEST: usize = 512;

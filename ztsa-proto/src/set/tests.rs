@@ -227,7 +227,11 @@ fn facts_of_a_provider_travel_in_our_own_member() {
         json!({"current_status": "compliant", "ztsa": {"facts": {"edr.running": "pass", "x": 1}, "lasts": 600}});
     let event = read(&token(&person(), "device-compliance-change", &members)).unwrap().event;
     assert_eq!(event.facts.get("edr.running").map(String::as_str), Some("pass"));
-    assert_eq!((event.facts.len(), event.lasts), (1, Some(600)));
+    assert_eq!((event.facts["x"].as_str(), event.lasts), ("1", Some(600)), "what is no word is shown");
+    let many: Value = (0..40).map(|number| (format!("file.{number}"), json!("pass"))).collect();
+    let members = json!({"current_status": "compliant", "ztsa": {"facts": many, "lasts": -1}});
+    let event = read(&token(&person(), "device-compliance-change", &members)).unwrap().event;
+    assert_eq!((event.facts.len(), event.lasts, event.unread.as_deref()), (40, None, Some("-1")));
 }
 
 #[test]

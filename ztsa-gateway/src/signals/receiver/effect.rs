@@ -20,6 +20,8 @@ use crate::store::{NewSignal, Subject};
 
 /// How far clocks may differ.
 const SKEW: Duration = Duration::from_secs(60);
+/// How many facts that do not read are named.
+const SHOWN: usize = 3;
 /// How long a device's good name lasts, and its bad one, when the provider does not say.
 const GOOD: Duration = Duration::from_secs(86_400);
 const BAD: Duration = Duration::from_secs(31 * 86_400);
@@ -219,8 +221,10 @@ impl Receiver {
                 let asked = facts.len();
                 let (taken, changed) = engine.attest(&device, facts);
                 if taken.len() < asked {
-                    done.notes.push(format!("{} of its facts are not known here", asked - taken.len()));
+                    let passed = asked - taken.len();
+                    done.notes.push(format!("{passed} of its facts are not known here, or older than its last word"));
                 }
+                done.notes.extend(unread(&set.event));
                 Some(changed)
             }
             _ => None,
@@ -251,6 +255,22 @@ impl Receiver {
         }
         facts
     }
+}
+
+/// Says what of an event's facts does not read, a few by name.
+fn unread(event: &Event) -> Vec<String> {
+    let wrong = event.facts.iter().filter(|(_, word)| !matches!(word.as_str(), "pass" | "fail"));
+    let count = wrong.clone().count();
+    let mut notes: Vec<String> = wrong
+        .take(SHOWN)
+        .map(|(id, word)| format!("{} is neither pass nor fail: {}", printable(id, 64), printable(word, 64)))
+        .collect();
+    if count > SHOWN {
+        notes.push(format!("so are {} more", count - SHOWN));
+    }
+    let lasts = event.unread.iter();
+    notes.extend(lasts.map(|word| format!("lasts is no number of seconds: {}", printable(word, 64))));
+    notes
 }
 
 /// Says of whose risk or facts an event speaks: of its subject's device, of its person, or of the subject as it is.

@@ -142,6 +142,22 @@ async fn a_device_that_others_call_compliant_is_until_that_runs_out() {
 }
 
 #[tokio::test]
+async fn facts_that_do_not_read_are_in_the_audit_log() {
+    let mut wire = Wire::new();
+    let alice = wire.world.session("alice", &["dev"], "laptop");
+    let device = json!({"format": "opaque", "id": alice.device.as_str()});
+    let facts = json!({"disk.root": "failed", "os.version": true, "firewall": "pass"});
+    let members = json!({"current_status": "compliant", "ztsa": {"facts": facts, "lasts": "1h"}});
+    wire.tell(0, &device, "device-compliance-change", &members).await;
+    let said = wire.said().await;
+    for word in
+        ["disk.root is neither pass nor fail: failed", "os.version is neither pass nor fail: true", "seconds: 1h"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_is_named_with_its_device_and_person_stands_for_them() {
     let mut wire = Wire::new();
     let alice = wire.world.session("alice", &["dev"], "laptop");
