@@ -42,6 +42,8 @@ const OLDEST: Duration = Duration::from_secs(7 * 86_400);
 const MOST_SEEN: usize = 200_000;
 /// How long the store may take to keep what a token did, before the transmitter is asked to send it again.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How often a push without the credential is written down at most.
+const STRANGE: Duration = Duration::from_secs(3600);
 /// How many heartbeats may be on their way.
 const MOST_STATES: usize = 8;
 
@@ -79,6 +81,10 @@ struct Live {
     freshness: Freshness,
     /// When a refusal was last written down.
     refused: Option<UnixTime>,
+    /// When a push without our credential was last written down.
+    strange: Option<UnixTime>,
+    /// How often our credential was offered since the start.
+    offers: u8,
 }
 
 /// Says what became of a token that was taken.

@@ -11,7 +11,8 @@ use http::{HeaderMap, StatusCode};
 use ztsa_proto::set::delivery::{Fault, FaultCode};
 use ztsa_proto::set::{LARGEST, MEDIA_TYPE};
 
-use super::{Receivers, Refusal};
+use super::{Receiver, Receivers, Refusal, STRANGE};
+use crate::audit::Outcome;
 use crate::signals::{PUSH_PATH, bearer};
 
 pub(in crate::signals) fn router(receivers: &Receivers) -> Router {
@@ -28,12 +29,16 @@ async fn take(
     body: Bytes,
 ) -> Response {
     // a transmitter that is not there answers as one whose credential is wrong
-    let receiver = receivers.named(&name).filter(|receiver| match &receiver.push_token {
+    let named = receivers.named(&name);
+    let receiver = named.filter(|receiver| match &receiver.push_token {
         Some(token) => bearer::shows(&headers, token),
         None => receiver.config.push_unauthenticated,
     });
     let Some(receiver) = receiver else {
         tracing::debug!(name, "a push without the credential of a transmitter");
+        if let Some(receiver) = named.filter(|_| bearer::token(&headers).is_some()) {
+            receiver.strange();
+        }
         let fault = FaultCode::AuthenticationFailed.because("show the bearer credential of this transmitter");
         return told(StatusCode::UNAUTHORIZED, &fault);
     };
@@ -54,6 +59,25 @@ async fn take(
         Err(Refusal::Later(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "10"), (CACHE_CONTROL, "no-store")]).into_response()
         }
+    }
+}
+
+impl Receiver {
+    /// Says that a push showed another credential than ours, once an hour: it may be the transmitter with an older one, whose
+    /// signals are lost meanwhile, or a stranger.
+    fn strange(&self) {
+        let now = self.engine.now();
+        {
+            let mut live = self.live();
+            if live.strange.is_some_and(|last| now.since(last) < STRANGE) {
+                return;
+            }
+            live.strange = Some(now);
+        }
+        let message =
+            format!("{}: a push was refused: it shows another credential than push_token_file holds", self.config.name);
+        tracing::warn!("{message}; if it is the transmitter, give it that one");
+        self.engine.told(Outcome::Failure, "signal.authentication_failed", None, message);
     }
 }
 

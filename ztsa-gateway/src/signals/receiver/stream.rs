@@ -27,6 +27,8 @@ pub(super) const DOCUMENT: &str = "ssf.stream";
 const FRESH: Duration = Duration::from_secs(600);
 /// The first and the longest pause after a failure.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How often our credential is offered after a start, when that fails.
+const MOST_OFFERS: u8 = 3;
 /// The longest pause between heartbeats that a transmitter can ask for.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -156,7 +158,7 @@ impl Receiver {
             None => self.list(&endpoint).await?.into_iter().find(|stream| self.is_ours(stream)),
         };
         let stream = match found {
-            Some(stream) if self.is_right(&stream) => stream,
+            Some(stream) if self.is_right(&stream) => self.offered(&endpoint, stream).await,
             Some(stream) => self.change(Method::PATCH, &endpoint, Some(stream.stream_id)).await?,
             None => self.change(Method::POST, &endpoint, None).await?,
         };
@@ -202,7 +204,32 @@ impl Receiver {
             let first = streams.into_iter().next().ok_or("it says that there is a stream, and shows none")?;
             return Box::pin(self.change(Method::PATCH, endpoint, Some(first.stream_id))).await;
         }
-        parsed(endpoint, &reply)
+        let stream = parsed(endpoint, &reply)?;
+        self.live().offers = MOST_OFFERS;
+        Ok(stream)
+    }
+
+    /// Tells our credential once after each start: the stream may have an older one, and no transmitter shows which.
+    ///
+    /// One that does not take it keeps its stream as it is.
+    async fn offered(&self, endpoint: &Url, stream: Stream) -> Stream {
+        let offers = self.live().offers;
+        if offers >= MOST_OFFERS || self.delivery().authorization_header.is_none() {
+            return stream;
+        }
+        self.live().offers = offers + 1;
+        match self.change(Method::PATCH, endpoint, Some(stream.stream_id.clone())).await {
+            Ok(changed) => changed,
+            Err(cause) => {
+                let transmitter = &self.config.name;
+                tracing::warn!(
+                    transmitter,
+                    cause,
+                    "it does not take the credential to push with; it may have an older one"
+                );
+                stream
+            }
+        }
     }
 
     fn delivery(&self) -> Delivery {

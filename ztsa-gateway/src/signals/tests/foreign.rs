@@ -104,10 +104,16 @@ async fn create(State(foreign): Shared) -> StatusCode {
 }
 
 async fn change(State(foreign): Shared, Json(request): Json<Value>) -> Json<Value> {
-    foreign.asked.lock().unwrap().push("change".to_owned());
+    let word = |name: &str| request["delivery"][name].as_str().map(|word| format!(" {word}")).unwrap_or_default();
+    foreign.asked.lock().unwrap().push(format!("change{}", word("authorization_header")));
     let mut stream = foreign.stream.lock().unwrap();
     stream["events_requested"] = request["events_requested"].clone();
-    stream["delivery"] = json!({"method": "urn:ietf:rfc:8936", "endpoint_url": format!("{}/poll", foreign.url)});
+    stream["delivery"] = match request["delivery"]["method"].as_str() {
+        Some("urn:ietf:rfc:8935") => {
+            json!({"method": "urn:ietf:rfc:8935", "endpoint_url": request["delivery"]["endpoint_url"]})
+        }
+        _ => json!({"method": "urn:ietf:rfc:8936", "endpoint_url": format!("{}/poll", foreign.url)}),
+    };
     Json(stream.clone())
 }
 
@@ -220,4 +226,28 @@ async fn a_push_stream_that_is_called_enabled_and_delivers_nothing_is_silent_whe
         assert!(world.open(&alice, "wiki").is_ok(), "heartbeats: {beats}");
         scope.drain(Duration::from_secs(1)).await;
     }
+}
+
+#[tokio::test]
+async fn a_credential_that_was_changed_reaches_the_transmitter_at_the_next_start() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let table = format!(
+        "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\npeople = [\"corp\"]\n\
+         api_token_file = \"api.token\"\npush_token_file = \"push.token\"\n"
+    );
+    let world = World::configured(POLICIES, &table);
+    std::fs::write(world.dir().join("api.token"), TOKEN).unwrap();
+    let (foreign, server) = (Foreign::new(&url, true), Scope::new());
+    let router = foreign.router();
+    server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for word in ["first-first-first-first", "second-second-second"] {
+        std::fs::write(world.dir().join("push.token"), word).unwrap();
+        let (signals, scope) = (Signals::new(&world.engine.config(), &world.engine).unwrap(), Scope::new());
+        signals.start(&scope.spawner());
+        let told = format!("change Bearer {word}");
+        until("the credential", || foreign.asked.lock().unwrap().contains(&told)).await;
+        scope.drain(Duration::from_secs(1)).await;
+    }
+    server.drain(Duration::ZERO).await;
 }

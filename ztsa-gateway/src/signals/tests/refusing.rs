@@ -85,6 +85,10 @@ async fn a_push_is_answered_as_the_standard_says() {
     let (path, bearer, kind) = ("/ztsa/v1/signals/corp", "Bearer 0123456789abcdefghij", "application/secevent+jwt");
     let denied = (StatusCode::UNAUTHORIZED, json!("authentication_failed"));
     assert_eq!(push(path, "Bearer wrong", kind, &good).await, denied);
+    assert!(wire.said().await.contains("a push was refused: it shows another credential"));
+    let lines = wire.world.log().await.len();
+    assert_eq!(push(path, "Bearer wrong", kind, &good).await, denied);
+    assert_eq!(wire.world.log().await.len(), lines, "once an hour");
     assert_eq!(push(path, "Bearer ", kind, &good).await, denied);
     assert_eq!(push(path, "Basic 0123456789abcdefghij", kind, &good).await, denied);
     assert_eq!(push("/ztsa/v1/signals/other", bearer, kind, &good).await, denied, "nobody learns who is configured");
