@@ -19,7 +19,7 @@ use ztsa_proto::secret::Secret;
 use ztsa_proto::set::delivery::{Fault, FaultCode};
 use ztsa_proto::set::event::Kind;
 use ztsa_proto::set::stream::{self as wire, Status};
-use ztsa_proto::set::{Happening, Set, TYP};
+use ztsa_proto::set::{Happening, Identifier, Set, Subject, TYP};
 use ztsa_proto::text::printable;
 use ztsa_proto::time::UnixTime;
 
@@ -274,6 +274,10 @@ impl Receiver {
         if self.seen.of(&key).is_some() {
             return Ok(Taken::Again);
         }
+        if set.event.kind().is_of_stream() && self.is_of_another(&set) {
+            let description = "it is about another stream than the one that delivers to this gateway";
+            return Err(Refusal::Fault(FaultCode::InvalidRequest.because(description)));
+        }
         self.live().freshness.hear(Sign::Token, now);
         match &set.event.happening {
             // a heartbeat changes nothing: a copy of it does no harm, and it is not worth a row
@@ -294,14 +298,24 @@ impl Receiver {
         Ok(Taken::Applied)
     }
 
+    /// Says whether an event of a stream names another than ours (SSF section 8.1.4), as far as ours is known.
+    fn is_of_another(&self, set: &Set) -> bool {
+        match (&set.subject, &self.live().stream) {
+            (Some(Subject::Simple(Identifier::Opaque { id })), Some(own)) => *id != own.stream_id,
+            _ => false,
+        }
+    }
+
     fn verified(&self, state: Option<&str>, now: UnixTime) -> Result<Taken, Refusal> {
         let mut live = self.live();
-        if let Some(state) = state {
+        // a stream that was made by hand is verified by hand: what is echoed then was asked for by somebody else
+        if let Some(state) = state.filter(|_| self.authorization.is_some()) {
             let Some(place) = live.states.iter().position(|expected| expected == state) else {
                 let description = "its `state` is none that was asked for";
                 return Err(Refusal::Fault(FaultCode::InvalidState.because(description)));
             };
-            live.states.drain(..=place);
+            // only this one: two that are on their way may come in any order
+            live.states.remove(place);
         }
         live.freshness.hear(Sign::Heartbeat, now);
         Ok(Taken::Applied)

@@ -13,11 +13,13 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use ztsa_net::task::Scope;
+use ztsa_proto::set::Happening;
 
 use super::wire::person;
 use crate::engine::tests::World;
 use crate::lease::Access;
 use crate::signals::Signals;
+use crate::signals::receiver::Refusal;
 
 const POLICIES: &str = r#"@id("dev") permit (principal in Group::"dev", action == Action::"connect", resource);"#;
 const TOKEN: &str = "0123456789abcdefghij";
@@ -141,6 +143,13 @@ async fn poll(State(foreign): Shared, Json(request): Json<Value>) -> Json<Value>
     Json(json!({"sets": *queue}))
 }
 
+fn read_state(token: &str) -> String {
+    match super::wire::read(token).event.happening {
+        Happening::Verification { state } => state.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if ready() {
@@ -219,6 +228,14 @@ async fn a_push_stream_that_is_called_enabled_and_delivers_nothing_is_silent_whe
             until("the heartbeat", || !foreign.queue.lock().unwrap().is_empty()).await;
             watch();
             assert!(world.open(&alice, "wiki").is_err(), "enabled is no delivery");
+            let state = read_state(&foreign.queue.lock().unwrap()["beat"]);
+            let other = json!({"format": "opaque", "id": "another"});
+            foreign.tell("other", world.engine.now().0, &other, "verification", &json!({"state": state}));
+            let token = foreign.queue.lock().unwrap()["other"].clone();
+            let taken = signals.receivers().named("foreign").unwrap().take(&token).await;
+            assert!(matches!(taken, Err(Refusal::Fault(fault)) if fault.err == "invalid_request"));
+            watch();
+            assert!(world.open(&alice, "wiki").is_err(), "that was about another stream");
             let token = foreign.queue.lock().unwrap()["beat"].clone();
             signals.receivers().named("foreign").unwrap().take(&token).await.unwrap();
         }

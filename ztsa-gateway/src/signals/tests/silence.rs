@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::wire::{Wire, person};
 use crate::lease::Access;
-use crate::signals::receiver::Refusal;
+use crate::signals::receiver::{Refusal, Taken};
 
 #[tokio::test]
 async fn people_of_a_silent_transmitter_are_kept_out_until_it_speaks_again() {
@@ -53,4 +53,7 @@ async fn a_heartbeat_that_nobody_asked_for_must_not_claim_to_be_one_that_was() {
     let Err(Refusal::Fault(fault)) = wire.send(&asked).await else { panic!("taken") };
     assert_eq!(fault.err, "invalid_state");
     wire.tell(0, &stream, "verification", &json!({})).await;
+    // one whose stream was made by hand is verified by hand
+    let mut wire = Wire::by_hand("");
+    assert_eq!(wire.tell(0, &stream, "verification", &json!({"state": "typed in"})).await, Taken::Applied);
 }

@@ -33,9 +33,14 @@ impl Wire {
 
     /// With more keys in the transmitter's table.
     pub(super) fn with(more: &str) -> Wire {
+        Wire::by_hand(&format!("api_token_file = \"push.token\"\n{more}"))
+    }
+
+    /// Listens to a stream that was made by hand.
+    pub(super) fn by_hand(more: &str) -> Wire {
         let table = format!(
             "[[signals.transmitter]]\nname = \"corp\"\nissuer = \"{IDP}\"\npush_token_file = \"push.token\"\n\
-             api_token_file = \"push.token\"\nkeys_file = \"keys.json\"\nemail_domains = [\"corp.example\"]\n{more}\n"
+             keys_file = \"keys.json\"\nemail_domains = [\"corp.example\"]\n{more}\n"
         );
         let world = World::configured(POLICIES, &table);
         let key = SoftwareKey::generate().unwrap();
