@@ -16,7 +16,8 @@ use crate::authn::{PublicKeys, Signed};
 const FRESH: Duration = Duration::from_secs(600);
 /// How long they are still used when fetching fails.
 const STALE: Duration = Duration::from_secs(3600);
-/// The pause between fetches: an unknown `kid` costs the transmitter at most one request in this time.
+/// The pause between fetches: an unknown `kid` costs the transmitter at most one request in this time, and its token is asked
+/// for again after it.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What stands there while keys are fetched, and after a caller who went away meanwhile.
@@ -77,26 +78,31 @@ impl Keys {
                 None => {}
             }
         }
-        let known = self.refreshed(web, now, url).await;
+        let (known, asked) = self.refreshed(web, now, url).await;
         let usable = known.fetched.is_some_and(|at| now.since(at) <= STALE);
         match token.verify(&known.keys).filter(|_| usable) {
             Some(true) => Proof::Good,
             Some(false) => Proof::Bad("its signature does not match the transmitter's key"),
             None => match known.failure {
                 Some(failure) => Proof::Unknown(failure),
+                // the key may be newer than the last fetch: what is refused now is lost
+                None if !asked => {
+                    Proof::Unknown("it names a key that was not there when keys were last fetched".to_owned())
+                }
                 None => Proof::Bad("it names a key that the transmitter does not have"),
             },
         }
     }
 
-    async fn refreshed<F>(&self, web: &Web, now: UnixTime, url: F) -> Known
+    /// Fetches keys unless that was tried within the pause; says whether it was done.
+    async fn refreshed<F>(&self, web: &Web, now: UnixTime, url: F) -> (Known, bool)
     where
         F: AsyncFnOnce() -> Result<Url, String>,
     {
         let _turn = self.turn.acquire().await;
         let before = self.known();
         if before.tried.is_some_and(|tried| now.since(tried) < PAUSE) {
-            return before;
+            return (before, false);
         }
         let given_up = Known { tried: Some(now), failure: Some(GIVEN_UP.to_owned()), ..before.clone() };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = given_up;
@@ -115,7 +121,7 @@ impl Keys {
             }
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
-        known
+        (known, true)
     }
 
     fn known(&self) -> Known {

@@ -228,7 +228,9 @@ impl Receiver {
                 }
             }
             Err(Refusal::Later(cause)) => {
-                tracing::warn!(transmitter = self.config.name, cause, "a security event token cannot be taken now");
+                if self.live().refused.replace(now) != Some(now) {
+                    tracing::warn!(transmitter = self.config.name, cause, "a security event token cannot be taken now");
+                }
             }
         }
         taken

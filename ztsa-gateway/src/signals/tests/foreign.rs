@@ -33,6 +33,8 @@ struct Foreign {
     asked: Mutex<Vec<String>>,
     /// Whether its document names where heartbeats are asked for.
     beats: bool,
+    /// The name of its key.
+    kid: Mutex<String>,
 }
 
 type Shared = State<Arc<Foreign>>;
@@ -46,7 +48,16 @@ impl Foreign {
         });
         let key = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
         let (queue, polls, asked) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Foreign { url: url.to_owned(), key, stream: Mutex::new(stream), queue, polls, asked, beats })
+        Arc::new(Foreign {
+            url: url.to_owned(),
+            key,
+            stream: Mutex::new(stream),
+            queue,
+            polls,
+            asked,
+            beats,
+            kid: Mutex::new("r".to_owned()),
+        })
     }
 
     fn router(self: &Arc<Self>) -> Router {
@@ -62,7 +73,8 @@ impl Foreign {
 
     fn sign(&self, claims: &Value) -> String {
         let part = |value: &Value| B64.encode(value.to_string());
-        let message = format!("{}.{}", part(&json!({"typ": "secevent+jwt", "alg": "RS256", "kid": "r"})), part(claims));
+        let kid = self.kid.lock().unwrap().clone();
+        let message = format!("{}.{}", part(&json!({"typ": "secevent+jwt", "alg": "RS256", "kid": kid})), part(claims));
         let mut signature = vec![0; self.key.public_modulus_len()];
         let random = aws_lc_rs::rand::SystemRandom::new();
         let encoding = &aws_lc_rs::signature::RSA_PKCS1_SHA256;
@@ -92,7 +104,9 @@ async fn keys(State(foreign): Shared) -> Json<Value> {
     // RSAPublicKey (RFC 8017 A.1.1) of 2048 bits: two headers and a zero, the modulus, a header, the exponent
     let public = aws_lc_rs::signature::KeyPair::public_key(&foreign.key);
     let (n, e) = (&public.as_ref()[9..265], &public.as_ref()[267..]);
-    Json(json!({"keys": [{"kty": "RSA", "kid": "r", "use": "sig", "n": B64.encode(n), "e": B64.encode(e)}]}))
+    Json(
+        json!({"keys": [{"kty": "RSA", "kid": *foreign.kid.lock().unwrap(), "use": "sig", "n": B64.encode(n), "e": B64.encode(e)}]}),
+    )
 }
 
 async fn read(State(foreign): Shared, headers: HeaderMap) -> Result<Json<Value>, StatusCode> {
@@ -266,5 +280,39 @@ async fn a_credential_that_was_changed_reaches_the_transmitter_at_the_next_start
         until("the credential", || foreign.asked.lock().unwrap().contains(&told)).await;
         scope.drain(Duration::from_secs(1)).await;
     }
+    server.drain(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_newer_than_the_last_fetch_is_asked_for_again_and_one_that_is_not_there_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let table = format!(
+        "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\npeople = [\"corp\"]\n\
+         push_token_file = \"push.token\"\n"
+    );
+    let world = World::configured(POLICIES, &table);
+    std::fs::write(world.dir().join("push.token"), TOKEN).unwrap();
+    let signals = Signals::new(&world.engine.config(), &world.engine).unwrap();
+    let (foreign, server) = (Foreign::new(&url, true), Scope::new());
+    let router = foreign.router();
+    server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let take = async |jti: &str, kid: &str| {
+        let own = foreign.kid.lock().unwrap().clone();
+        kid.clone_into(&mut foreign.kid.lock().unwrap());
+        foreign.tell(jti, world.engine.now().0, &person("alice"), "session-revoked", &json!({}));
+        *foreign.kid.lock().unwrap() = own;
+        let token = foreign.queue.lock().unwrap()[jti].clone();
+        signals.receivers().named("foreign").unwrap().take(&token).await
+    };
+    assert!(take("one", "r").await.is_ok(), "its keys are fetched");
+    world.hand.advance(Duration::from_secs(5));
+    assert!(matches!(take("two", "s").await, Err(Refusal::Later(_))), "nobody has asked for that key");
+    world.hand.advance(Duration::from_secs(5));
+    let refused = take("three", "s").await;
+    assert!(matches!(refused, Err(Refusal::Fault(fault)) if fault.err == "invalid_key"), "it is not there");
+    *foreign.kid.lock().unwrap() = "s".to_owned();
+    world.hand.advance(Duration::from_secs(10));
+    assert!(take("two", "s").await.is_ok(), "the new key is there");
     server.drain(Duration::ZERO).await;
 }
