@@ -35,9 +35,14 @@ pub use crate::config::risk::PostureWorse;
 /// Says what happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// The person signed in, renewed or asked for an app, from here.
+    /// The person signed in or asked for an app, from here.
     Seen {
         /// Where they are.
+        place: &'a Place,
+    },
+    /// The person's client renewed a session, from here. It does so by itself: it says nothing about when they are at work.
+    Renewed {
+        /// Where it is.
         place: &'a Place,
     },
     /// The person was let into an app.
@@ -125,15 +130,10 @@ pub fn observe(
     count(person, event, signals, now);
     let known = Known { person, apps, now };
     let mut found: Vec<Finding> = match event {
-        Event::Seen { place } => [
-            country::detect(known, place, &signals.country),
-            network::detect(known, place, &signals.network),
-            travel::detect(known, place, &signals.travel),
-            hours::detect(known, &signals.hours),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        Event::Seen { place } => {
+            places(known, place, signals).into_iter().chain(hours::detect(known, &signals.hours)).collect()
+        }
+        Event::Renewed { place } => places(known, place, signals),
         Event::Opened { app } => app::detect(known, app, &signals.app).into_iter().collect(),
         Event::Refused { .. } => grant::detect(known, &signals.grant).into_iter().collect(),
         Event::LoginFailed { device, .. } => login::detect(known, device, &signals.login).into_iter().collect(),
@@ -155,6 +155,16 @@ pub fn observe(
     found
 }
 
+/// Asks the detectors that look at where somebody is.
+fn places(known: Known<'_>, place: &Place, signals: &Detectors) -> Vec<Finding> {
+    let found = [
+        country::detect(known, place, &signals.country),
+        network::detect(known, place, &signals.network),
+        travel::detect(known, place, &signals.travel),
+    ];
+    found.into_iter().flatten().collect()
+}
+
 /// Adds what is only counted for a while.
 fn count(person: &mut Person, event: &Event<'_>, signals: &Detectors, now: UnixTime) {
     match event {
@@ -174,6 +184,7 @@ fn learn(person: &mut Person, event: &Event<'_>, now: UnixTime) {
             person.note_active(now);
             person.note_place(place, now);
         }
+        Event::Renewed { place } => person.note_place(place, now),
         Event::Opened { app } => {
             person.note_active(now);
             person.note_app(app, now);

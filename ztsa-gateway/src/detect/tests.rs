@@ -60,6 +60,9 @@ struct Past {
     /// Somebody else did it.
     #[serde(default)]
     other: bool,
+    /// Only their client renewed.
+    #[serde(default)]
+    renewed: bool,
 }
 
 fn one() -> u64 {
@@ -71,6 +74,7 @@ fn one() -> u64 {
 struct Step {
     at: String,
     seen: Option<String>,
+    renewed: Option<String>,
     opened: Option<AppName>,
     refused: Option<String>,
     login_failed: Option<String>,
@@ -164,7 +168,8 @@ impl Teller {
         for (now, past) in all {
             let who = user(if past.other { "bob" } else { "alice" });
             let place = self.lookup.place(past.from.parse().unwrap());
-            self.tell(&who, &Event::Seen { place: &place }, now);
+            let place = &place;
+            self.tell(&who, &if past.renewed { Event::Renewed { place } } else { Event::Seen { place } }, now);
             for app in &past.apps {
                 self.tell(&who, &Event::Opened { app }, now);
             }
@@ -179,6 +184,9 @@ impl Teller {
         let mut tell = |event: Event<'_>| told.extend(self.tell(&who, &event, now));
         if let Some(from) = &step.seen {
             tell(Event::Seen { place: &self.lookup.place(from.parse().unwrap()) });
+        }
+        if let Some(from) = &step.renewed {
+            tell(Event::Renewed { place: &self.lookup.place(from.parse().unwrap()) });
         }
         if let Some(app) = &step.opened {
             tell(Event::Opened { app });

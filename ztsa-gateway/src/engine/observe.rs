@@ -44,21 +44,28 @@ impl Tally {
 }
 
 impl Engine {
-    /// Notes where a person is who just signed in or renewed.
-    pub fn arrived(&self, session: &Session, peer: IpAddr) {
-        self.sighted(session, peer, self.inner.clock.now());
+    /// Notes where a person is who just signed in, or whose client just renewed.
+    pub fn arrived(&self, session: &Session, peer: IpAddr, renewed: bool) {
+        self.placed(session, peer, self.inner.clock.now(), renewed);
     }
 
-    /// Notes where a person is.
+    /// Notes where a person is who asks for something.
+    pub(super) fn sighted(&self, session: &Session, peer: IpAddr, now: UnixTime) {
+        self.placed(session, peer, now, false);
+    }
+
+    /// Notes where a person is, and that they are at work unless it is their client that renews by itself.
     ///
     /// Jobs have no habits: they run wherever their platform has room.
-    pub(super) fn sighted(&self, session: &Session, peer: IpAddr, now: UnixTime) {
+    fn placed(&self, session: &Session, peer: IpAddr, now: UnixTime, renewed: bool) {
         let user = &session.identity.user;
-        if self.is_job(user) || self.inner.history.with(user, |person, _| person.is_still_at(peer, now)) {
+        let known = |person: &mut Person| person.is_still_at(peer, now) && (renewed || person.was_active(now, 0));
+        if self.is_job(user) || self.inner.history.with(user, |person, _| known(person)) {
             return;
         }
         let place = self.inner.lookup.load().place(peer);
-        self.observe(user, &actor_of(session), Some(peer), &Event::Seen { place: &place }, now);
+        let event = if renewed { Event::Renewed { place: &place } } else { Event::Seen { place: &place } };
+        self.observe(user, &actor_of(session), Some(peer), &event, now);
     }
 
     /// Notes that a person was let into an app.

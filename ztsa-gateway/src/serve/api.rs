@@ -131,7 +131,7 @@ async fn token(
             if let Some(report) = posture {
                 parts.engine.posture_reported(&session.device, report);
             }
-            parts.engine.arrived(&session, peer.address);
+            parts.engine.arrived(&session, peer.address, renewed);
             match parts.engine.begin_session(&session, peer.address, renewed) {
                 Ok(info) => Json(json!({
                     "access_token": token.expose(),

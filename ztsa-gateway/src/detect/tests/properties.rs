@@ -9,12 +9,13 @@ use crate::lookup::Place;
 fn event(kind: u8, what: u64, places: &[Place], apps: &[AppName], words: &[String], tell: &mut dyn FnMut(Event<'_>)) {
     let pick = usize::try_from(what).unwrap() % 4;
     let (device, session) = (device(), session());
-    tell(match kind % 6 {
+    tell(match kind % 7 {
         0 => Event::Seen { place: &places[pick] },
         1 => Event::Opened { app: &apps[pick] },
         2 => Event::Refused { asked: &words[pick] },
         3 => Event::LoginFailed { device: &device, proof: &words[pick] },
         4 => Event::Replayed { device: &device, session: Some(&session), proof: &words[pick] },
+        5 => Event::Renewed { place: &places[pick] },
         _ => Event::Carried { bytes: what << 26 },
     });
 }
@@ -25,7 +26,7 @@ proptest! {
     /// One cause counts once: it is never told again before its time, and never adds up.
     #[test]
     fn one_cause_counts_once_and_the_score_stays_in_bounds(
-        events in proptest::collection::vec((0..6_u8, 0..100_u64, 0..7200_u64), 1..300),
+        events in proptest::collection::vec((0..7_u8, 0..100_u64, 0..7200_u64), 1..300),
     ) {
         let teller = Teller::new("");
         let places: Vec<Place> = ["192.0.2.10", "198.51.100.10", "203.0.113.1", "2001:db8:2::1"]

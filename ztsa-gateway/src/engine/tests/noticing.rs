@@ -235,7 +235,7 @@ fn mornings(world: &World, name: &str, days: u64) -> std::sync::Arc<Session> {
     for day in 0..days {
         world.hand.set(UnixTime(start.0 + day * 86_400));
         session = world.session(name, &["dev"], "laptop");
-        world.engine.arrived(&session, PEER);
+        world.engine.arrived(&session, PEER, false);
         let lease = world.open(&session, "wiki").unwrap();
         lease.count_down(50 << 20);
         drop(lease);
@@ -273,6 +273,27 @@ async fn habits_are_learnt_by_use_outlive_a_restart_and_go_with_the_last_device(
     assert_eq!(world.engine.habits(&alice.identity.user).unwrap().today(world.engine.now()).bytes, 3 << 30);
     world.engine.device_remove(&thumbprint("laptop")).unwrap();
     assert_eq!(world.engine.habits(&alice.identity.user), None);
+}
+
+#[test]
+fn a_connection_that_is_left_open_overnight_makes_no_habit() {
+    let world = World::with(TO_ALL);
+    let morning = mornings(&world, "alice", 21);
+    let nights = world.engine.now();
+    for hour in 1..20 {
+        world.hand.set(UnixTime(nights.0 + hour * 3600));
+        let session = world.renew(&morning, &["dev"]);
+        world.engine.arrived(&session, PEER, true);
+        world.engine.tick();
+    }
+    let habits = world.engine.habits(&morning.identity.user).unwrap();
+    assert_eq!(habits.today(world.engine.now()).hours, 0, "nobody was at work");
+    assert_eq!(world.engine.signals(None), [], "nor is it told");
+    // in the hour of a renewal, from where it came
+    let session = world.renew(&morning, &["dev"]);
+    world.open(&session, "wiki").unwrap();
+    assert_eq!(signals(&world, &user(&session)), [("hours.unusual".to_owned(), 10)]);
+    assert_eq!(world.engine.habits(&session.identity.user).unwrap().today(world.engine.now()).hours.count_ones(), 1);
 }
 
 #[test]
