@@ -1,6 +1,7 @@
 //! Linux, by its own files; nothing here needs root.
 
 mod account;
+mod apt;
 mod block;
 mod boot;
 mod browser;
@@ -12,6 +13,8 @@ mod process;
 mod screen;
 mod trust;
 mod update;
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 use ztsa_proto::{
@@ -158,8 +161,13 @@ fn runs(sys: &Sys, service: &str) -> Result<bool, Reason> {
     Err(hidden)
 }
 
-/// Whether systemd starts a unit by itself, by the links that `systemctl enable` makes.
+/// Whether systemd starts a unit by itself, by the links that `systemctl enable` makes, and those that `systemctl mask` does.
 fn is_enabled(sys: &Sys, target: &str, unit: &str) -> Result<bool, Reason> {
+    let nothing =
+        |root| std::fs::read_link(sys.path(&format!("{root}/{unit}"))).is_ok_and(|to| to == Path::new("/dev/null"));
+    if ["/etc/systemd/system", "/run/systemd/system"].into_iter().any(nothing) {
+        return Ok(false);
+    }
     let mut found = Ok(false);
     for root in ["/etc/systemd/system", "/usr/lib/systemd/system"] {
         match sys.exists(&format!("{root}/{target}.wants/{unit}")) {

@@ -2,11 +2,10 @@
 
 use ztsa_proto::{posture::Reason, time::UnixTime};
 
-use super::{Finding, Sys, is_enabled, release};
+use super::{Finding, Sys, apt, is_enabled, release};
 use crate::posture::sys::reason;
 
 const DAY: u64 = 86_400;
-const APT: &str = "/etc/apt/apt.conf.d";
 const TIMERS: &str = "timers.target";
 /// What package managers write when they update.
 const PACKAGES: [&str; 8] = [
@@ -58,35 +57,37 @@ pub(super) fn automatic(sys: &Sys) -> Finding {
     Finding::unknown(Reason::Unsupported, super::RELEASE)
 }
 
-/// apt: the last word on `APT::Periodic::Unattended-Upgrade` counts.
+/// apt: what it is told to do by itself, and whether it does.
 fn unattended(sys: &Sys) -> Finding {
-    let files = match sys.names(APT) {
-        Ok(files) => files,
-        Err(reason) => return Finding::unknown(reason, APT),
+    let settings = match apt::settings(sys) {
+        Ok(settings) => settings,
+        Err(reason) => return Finding::unknown(reason, apt::PARTS),
     };
-    let mut said = None;
-    for file in files.iter().filter(|file| !file.ends_with('~') && !file.contains(".dpkg-")).take(200) {
-        match sys.read(&format!("{APT}/{file}")) {
-            Ok(text) => said = apt_setting(&text, "APT::Periodic::Unattended-Upgrade").or(said),
-            Err(Reason::Absent) => {}
-            Err(reason) => return Finding::unknown(reason, APT),
-        }
-    }
-    match said.as_deref() {
-        Some("0" | "") => Finding::fail("unattended-upgrades off", APT),
-        Some(_) => Finding::pass("unattended-upgrades", APT),
-        None => Finding::fail("unattended-upgrades not set", APT),
+    let said = |name| apt::last(&settings, name);
+    match (said("apt::periodic::enable"), said("apt::periodic::unattended-upgrade")) {
+        (_, None) => Finding::fail("unattended-upgrades not set", apt::PARTS),
+        (_, Some("0" | "")) => Finding::fail("unattended-upgrades off", apt::PARTS),
+        (Some("0"), _) => Finding::fail("apt's daily work off", apt::PARTS),
+        _ => unattended_runs(sys),
     }
 }
 
-/// The value of a setting that stands alone on its line: `NAME "VALUE";`.
-fn apt_setting(text: &str, name: &str) -> Option<String> {
-    let value = |line: &str| {
-        let rest = line.trim().strip_prefix(name)?.trim_start();
-        let value = rest.strip_suffix(';')?.trim().trim_matches('"');
-        Some(value.to_owned())
-    };
-    text.lines().filter_map(value).next_back()
+/// The setting stays when the package is removed, and does nothing where nothing starts it.
+fn unattended_runs(sys: &Sys) -> Finding {
+    const PROGRAM: &str = "/usr/bin/unattended-upgrade";
+    const TIMER: &str = "apt-daily-upgrade.timer";
+    match (sys.exists(PROGRAM), is_enabled(sys, TIMERS, TIMER)) {
+        (Ok(true), Ok(true)) => Finding::pass("unattended-upgrades", apt::PARTS),
+        (Ok(false), _) => Finding::fail("unattended-upgrades not installed", PROGRAM),
+        (Err(reason), _) => Finding::unknown(reason, PROGRAM),
+        (_, Err(reason)) => Finding::unknown(reason, TIMER),
+        (Ok(true), Ok(false)) => match sys.exists("/run/systemd/system") {
+            Ok(true) => Finding::fail("apt-daily-upgrade.timer off", TIMER),
+            // Something else may start it.
+            Ok(false) => Finding::unknown(Reason::Unsupported, TIMER),
+            Err(reason) => Finding::unknown(reason, TIMER),
+        },
+    }
 }
 
 fn dnf(sys: &Sys) -> Finding {
@@ -159,12 +160,17 @@ pub(super) fn is_true(value: &str) -> bool {
     ["yes", "true", "on", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
-/// Whether updates wait for a restart. Only Debian's family says so with a file; the others would have to be asked at length.
+/// Whether updates wait for a restart. Only Debian's family says so with a file, and only where a package writes it; the
+/// others would have to be asked at length.
 pub(super) fn reboot(sys: &Sys) -> Finding {
     const FLAG: &str = "/run/reboot-required";
+    const WRITERS: [&str; 2] =
+        ["/etc/kernel/postinst.d/unattended-upgrades", "/usr/share/update-notifier/notify-reboot-required"];
     match release(sys) {
         Ok(release) if release.is(&["debian", "ubuntu"]) => match sys.exists(FLAG) {
-            Ok(waits) => Finding::of(!waits, if waits { "restart wanted" } else { "none" }, FLAG),
+            Ok(true) => Finding::fail("restart wanted", FLAG),
+            Ok(false) if WRITERS.iter().any(|file| sys.exists(file) == Ok(true)) => Finding::pass("none", FLAG),
+            Ok(false) => Finding::unknown(Reason::Unsupported, FLAG),
             Err(reason) => Finding::unknown(reason, FLAG),
         },
         Ok(_) => Finding::unknown(Reason::Unsupported, FLAG),
@@ -179,9 +185,6 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_the_last_word_counts() {
-        let text = "// a comment\nAPT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n APT::Periodic::Unattended-Upgrade \"0\";\n";
-        assert_eq!(apt_setting(text, "APT::Periodic::Unattended-Upgrade").as_deref(), Some("0"));
-        assert_eq!(apt_setting("#APT::Periodic::Unattended-Upgrade \"1\";", "APT::Periodic::Unattended-Upgrade"), None);
         assert_eq!(
             ini_setting("[commands]\n# apply_updates = no\napply_updates = yes\n", "apply_updates").as_deref(),
             Some("yes")
@@ -191,7 +194,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_setting_is_too_much(text in "\\PC{0,200}", key in "[a-z:]{0,8}") {
-            let _ = (apt_setting(&text, &key), ini_setting(&text, &key).map(|value| is_true(&value)));
+            let _ = ini_setting(&text, &key).map(|value| is_true(&value));
         }
     }
 }

@@ -150,12 +150,27 @@ fn updates_are_those_of_the_distribution() {
     let machine = machine();
     machine.is("updates.auto", State::Unknown, "absent");
     machine.file("/etc/apt/apt.conf.d/20auto-upgrades", "APT::Periodic::Unattended-Upgrade \"1\";\n");
+    machine.is("updates.auto", State::Fail, "unattended-upgrades not installed");
+    machine.file("/usr/bin/unattended-upgrade", "");
+    machine.is("updates.auto", State::Unknown, "unsupported");
+    fs::create_dir_all(machine.path("/run/systemd/system")).unwrap();
+    machine.is("updates.auto", State::Fail, "apt-daily-upgrade.timer off");
+    machine.link("/etc/systemd/system/timers.target.wants/apt-daily-upgrade.timer", "/x");
     machine.is("updates.auto", State::Pass, "unattended-upgrades");
-    machine.file("/etc/apt/apt.conf.d/99local", "APT::Periodic::Unattended-Upgrade \"0\";\n");
+    machine.link("/etc/systemd/system/apt-daily-upgrade.timer", "/dev/null");
+    machine.is("updates.auto", State::Fail, "apt-daily-upgrade.timer off");
+    fs::remove_file(machine.path("/etc/systemd/system/apt-daily-upgrade.timer")).unwrap();
+    let local = |name: &str, text: &str| {
+        machine.file(&format!("/etc/apt/apt.conf.d/{name}"), text);
+    };
+    local("99local.bak", "APT::Periodic::Unattended-Upgrade \"0\";\n");
+    machine.is("updates.auto", State::Pass, "unattended-upgrades");
+    local("99local", "APT::Periodic { Unattended-Upgrade \"1\"\n");
+    machine.is("updates.auto", State::Unknown, "parse");
+    local("99local", "APT::Periodic::Enable \"0\";\n");
+    machine.is("updates.auto", State::Fail, "apt's daily work off");
+    local("99local", "APT { Periodic { Unattended-Upgrade \"0\"; }; };\n");
     machine.is("updates.auto", State::Fail, "unattended-upgrades off");
-    machine.is("updates.reboot", State::Pass, "none");
-    machine.file("/run/reboot-required", "*** System restart required ***\n");
-    machine.is("updates.reboot", State::Fail, "restart wanted");
     machine.file("/etc/os-release", "ID=fedora\nVERSION_ID=43\n");
     machine.is("updates.reboot", State::Unknown, "unsupported");
     machine.is("updates.auto", State::Fail, "dnf-automatic off");
@@ -171,6 +186,19 @@ fn updates_are_those_of_the_distribution() {
     machine.file("/etc/os-release", "ID=arch\n");
     fs::remove_file(machine.path("/etc/rpm-ostreed.conf")).unwrap();
     machine.is("updates.auto", State::Unknown, "unsupported");
+}
+
+#[test]
+fn a_restart_is_wanted_or_not_only_where_something_says_so() {
+    let machine = machine();
+    machine.is("updates.reboot", State::Unknown, "unsupported");
+    machine.file("/usr/share/update-notifier/notify-reboot-required", "");
+    machine.is("updates.reboot", State::Pass, "none");
+    fs::remove_file(machine.path("/usr/share/update-notifier/notify-reboot-required")).unwrap();
+    machine.file("/etc/kernel/postinst.d/unattended-upgrades", "");
+    machine.is("updates.reboot", State::Pass, "none");
+    machine.file("/run/reboot-required", "*** System restart required ***\n");
+    machine.is("updates.reboot", State::Fail, "restart wanted");
 }
 
 #[test]
