@@ -308,13 +308,16 @@ fn the_system_s_version_is_a_value() {
 fn the_age_of_the_last_update_is_in_days() {
     let machine = on("8:0", "ext4", "/dev/sda");
     machine.is("os.patch_age", State::Unknown, "absent");
-    machine.file("/var/lib/dpkg/status", "");
-    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    let file = fs::File::options().write(true).open(machine.path("/var/lib/dpkg/status")).unwrap();
-    file.set_modified(at(2_000_000_000 - 10 * 86_400 - 5)).unwrap();
+    let changed = |path: &str, seconds| {
+        let file = fs::File::options().write(true).open(machine.file(path, "").path(path)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    changed("/usr/lib/sysimage/rpm/rpmdb.sqlite", 1);
+    machine.is("os.patch_age", State::Unknown, "absent");
+    changed("/var/lib/dpkg/status", 2_000_000_000 - 10 * 86_400 - 5);
     assert_eq!(machine.look("os.patch_age").value, Some(json!(10)));
-    machine.file("/var/lib/rpm/rpmdb.sqlite", "");
-    let file = fs::File::options().write(true).open(machine.path("/var/lib/rpm/rpmdb.sqlite")).unwrap();
-    file.set_modified(at(2_000_000_000 - 3 * 86_400)).unwrap();
+    machine.file("/var/lib/apt/lists/lock", "");
+    assert_eq!(machine.look("os.patch_age").value, Some(json!(10)), "lists that were fetched are no update");
+    changed("/var/lib/rpm/rpmdb.sqlite", 2_000_000_000 - 3 * 86_400);
     assert_eq!(machine.look("os.patch_age").value, Some(json!(3)), "the newest counts");
 }

@@ -7,10 +7,9 @@ use crate::posture::sys::reason;
 
 const DAY: u64 = 86_400;
 const TIMERS: &str = "timers.target";
-/// What package managers write when they update.
-const PACKAGES: [&str; 8] = [
+/// What package managers write when they install something; to fetch the lists of what there is updates nothing.
+const PACKAGES: [&str; 7] = [
     "/var/lib/dpkg/status",
-    "/var/lib/apt/lists",
     "/var/lib/rpm/rpmdb.sqlite",
     "/usr/lib/sysimage/rpm/rpmdb.sqlite",
     "/var/lib/rpm/Packages",
@@ -25,6 +24,8 @@ pub(super) fn patch_age(sys: &Sys, now: UnixTime) -> Finding {
     let mut hidden = Reason::Absent;
     for path in PACKAGES {
         match std::fs::metadata(sys.path(path)).and_then(|found| found.modified()) {
+            // An image's files have no date of their own (ostree writes 0 or 1).
+            Ok(time) if UnixTime::from(time) <= UnixTime(1) => {}
             Ok(time) => newest = newest.max(Some((UnixTime::from(time), path))),
             Err(error) if reason(&error) == Reason::Absent => {}
             Err(error) => hidden = reason(&error),
