@@ -21,14 +21,26 @@ const FIREFOX: [&str; 5] = [
     "/snap/firefox/current/usr/lib/firefox/application.ini",
 ];
 
-/// The names of a browser's packages.
+/// The names of a browser's packages: Debian's and Red Hat's, then those of Arch's users.
 fn packages(browser: &str) -> &'static [&'static str] {
     match browser {
         "firefox" => &["firefox", "firefox-esr"],
-        "chrome" => &["google-chrome-stable"],
+        "chrome" => &["google-chrome-stable", "google-chrome"],
         "chromium" => &["chromium", "chromium-browser"],
-        "edge" => &["microsoft-edge-stable"],
-        "brave" => &["brave-browser"],
+        "edge" => &["microsoft-edge-stable", "microsoft-edge-stable-bin"],
+        "brave" => &["brave-browser", "brave-bin"],
+        _ => &[],
+    }
+}
+
+/// Where a browser lies that no package manager of the distribution knows: as a snap or a flatpak.
+fn bundles(browser: &str) -> &'static [&'static str] {
+    match browser {
+        "firefox" => &["/snap/firefox", "/var/lib/snapd/snap/firefox", "/var/lib/flatpak/app/org.mozilla.firefox"],
+        "chrome" => &["/var/lib/flatpak/app/com.google.Chrome"],
+        "chromium" => &["/snap/chromium", "/var/lib/snapd/snap/chromium", "/var/lib/flatpak/app/org.chromium.Chromium"],
+        "edge" => &["/var/lib/flatpak/app/com.microsoft.Edge"],
+        "brave" => &["/snap/brave", "/var/lib/snapd/snap/brave", "/var/lib/flatpak/app/com.brave.Browser"],
         _ => &[],
     }
 }
@@ -49,30 +61,39 @@ pub(super) fn version(sys: &Sys, browser: &str) -> Finding {
     match sys.exists(DPKG) {
         Ok(true) => {
             let found = open(&sys.path(DPKG)).and_then(|file| installed(BufReader::new(file.take(LIMIT)), names));
-            return answer(found, DPKG);
+            return answer(sys, browser, found, DPKG);
         }
         Ok(false) => {}
         Err(reason) => return Finding::unknown(reason, DPKG),
     }
     if let Ok(all) = sys.names(PACMAN) {
-        return answer(Ok(all.iter().find_map(|dir| names.iter().find_map(|name| pacman(dir, name)))), PACMAN);
+        let found = all.iter().find_map(|dir| names.iter().find_map(|name| pacman(dir, name)));
+        return answer(sys, browser, Ok(found), PACMAN);
     }
     let asked =
         |name: &&str| sys.run(RPM, &["-q", "--qf", "%{VERSION}\\n", name]).map(|text| text.lines().next().map(cut));
     match names.iter().map(asked).reduce(Result::or) {
-        Some(Ok(found)) => answer(Ok(found), RPM),
+        Some(Ok(found)) => answer(sys, browser, Ok(found), RPM),
         // rpm ends alike when there is no such package and when it cannot look.
         Some(Err(Reason::Absent)) | None => Finding::unknown(Reason::Unsupported, RPM),
         Some(Err(_)) => Finding::unknown(Reason::Absent, RPM),
     }
 }
 
-fn answer(found: Result<Option<String>, Reason>, source: &'static str) -> Finding {
+fn answer(sys: &Sys, browser: &str, found: Result<Option<String>, Reason>, source: &'static str) -> Finding {
     match found {
-        Ok(Some(version)) => Finding::pass(version, source),
-        Ok(None) => Finding::not_applicable("not installed", source),
-        Err(reason) => Finding::unknown(reason, source),
+        Ok(Some(version)) => return Finding::pass(version, source),
+        Ok(None) => {}
+        Err(reason) => return Finding::unknown(reason, source),
     }
+    for place in bundles(browser) {
+        match sys.exists(place) {
+            Ok(true) => return Finding::unknown(Reason::Unsupported, *place),
+            Ok(false) => {}
+            Err(reason) => return Finding::unknown(reason, *place),
+        }
+    }
+    Finding::not_applicable("not installed", source)
 }
 
 /// The version of the first of these packages that is installed, in dpkg's list.
@@ -89,11 +110,18 @@ fn installed(list: impl std::io::BufRead, names: &[&str]) -> Result<Option<Strin
         } else if wanted
             && there
             && let Some(version) = line.strip_prefix(b"Version: ")
+            && !is_empty(version)
         {
             return Ok(Some(cut(&String::from_utf8_lossy(version))));
         }
     }
     Ok(None)
+}
+
+/// Whether Ubuntu's package of this version holds nothing: it only has the snap installed. Later ones say `snap`, the first of
+/// chromium-browser were 1:85.0.
+fn is_empty(version: &[u8]) -> bool {
+    version.windows(4).any(|part| part == b"snap") || version.starts_with(b"1:85.0.")
 }
 
 /// `firefox-133.0-1` without `firefox-`.
@@ -121,6 +149,10 @@ mod tests {
         assert_eq!(of("chrome").as_deref(), Some("131.0.6778.85"));
         assert_eq!(of("firefox").as_deref(), Some("128.5.0esr"), "what was removed is not installed");
         assert_eq!(of("edge"), None);
+        for version in ["1:1snap1-0ubuntu2", "2:1snap1-0ubuntu2", "1:85.0.4183.83-0ubuntu2.22.04.1"] {
+            let list = format!("Package: chromium-browser\nStatus: install ok installed\nVersion: {version}\n");
+            assert_eq!(installed(list.as_bytes(), packages("chromium")), Ok(None), "{version}");
+        }
         assert_eq!(pacman("firefox-133.0-1", "firefox").as_deref(), Some("133.0"));
         assert_eq!(pacman("firefox-i18n-de-133.0-1", "firefox"), None);
     }

@@ -286,6 +286,15 @@ fn browsers_and_authorities_are_found_where_distributions_put_them() {
         .file("/var/lib/dpkg/status", "Package: chromium\nStatus: install ok installed\nVersion: 131.0-1~deb12u1\n\n");
     machine.is("browser.chromium", State::Pass, "131.0");
     machine.is("browser.firefox", State::NotApplicable, "not installed");
+    for (browser, place) in [
+        ("browser.firefox", "/snap/firefox/current/meta/snap.yaml"),
+        ("browser.chrome", "/var/lib/flatpak/app/com.google.Chrome/current"),
+        ("browser.brave", "/var/lib/flatpak/app/com.brave.Browser/current"),
+    ] {
+        machine.is(browser, State::NotApplicable, "not installed");
+        machine.file(place, "");
+        machine.is(browser, State::Unknown, "unsupported");
+    }
     machine.file("/usr/lib/firefox/application.ini", "[App]\nName=Firefox\nVersion=133.0\n");
     machine.is("browser.firefox", State::Pass, "133.0");
     let digest = "BA:78:16:BF:8F:01:CF:EA:41:41:40:DE:5D:AE:22:23:B0:03:61:A3:96:17:7A:9C:B4:10:FF:61:F2:00:15:AD";
@@ -298,6 +307,18 @@ fn browsers_and_authorities_are_found_where_distributions_put_them() {
     machine
         .file("/etc/ssl/certs/ca-certificates.crt", "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n");
     assert_eq!(state(), State::Pass);
+}
+
+#[test]
+fn browsers_of_arch_s_users_have_names_of_their_own() {
+    let machine = machine();
+    fs::create_dir_all(machine.path("/var/lib/pacman/local/google-chrome-131.0.6778.85-1")).unwrap();
+    fs::create_dir_all(machine.path("/var/lib/pacman/local/microsoft-edge-stable-bin-131.0.2903.51-1")).unwrap();
+    fs::create_dir_all(machine.path("/var/lib/pacman/local/brave-bin-1:1.73.91-1")).unwrap();
+    machine.is("browser.chrome", State::Pass, "131.0.6778.85");
+    machine.is("browser.edge", State::Pass, "131.0.2903.51");
+    machine.is("browser.brave", State::Pass, "1.73.91");
+    machine.is("browser.chromium", State::NotApplicable, "not installed");
 }
 
 #[test]
