@@ -215,7 +215,8 @@ impl<'s> Walk<'s> {
         if is("ram") {
             return Disk::None("ram".to_owned());
         }
-        if is("nbd") || is("rbd") {
+        // Something else knows what is below: a network's other end, or zfs.
+        if is("nbd") || is("rbd") || is("zd") {
             return Disk::Unknown(Reason::Unsupported);
         }
         match read(&disk.join("loop/backing_file"), LIMIT) {

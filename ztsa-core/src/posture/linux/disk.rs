@@ -23,15 +23,15 @@ pub(super) fn of(sys: &Sys, path: &str) -> Finding {
     }
 }
 
-/// Looks under the person's own directory; `/home` where the accounts do not name it. What is encrypted by itself
-/// (fscrypt) needs no encrypted disk.
+/// Looks under the person's own directory. What is encrypted by itself (fscrypt) needs no encrypted disk. An account that
+/// is not one of the local ones (systemd-homed, SSSD) may live anywhere.
 pub(super) fn home(sys: &Sys) -> Finding {
     match super::home(sys) {
-        Ok(home) => {
-            let home = home.as_deref().unwrap_or("/home");
-            let found = of(sys, home);
-            if is_encrypted(&sys.path(home)) { by_itself(found) } else { found }
+        Ok(Some(home)) => {
+            let found = of(sys, &home);
+            if is_encrypted(&sys.path(&home)) { by_itself(found) } else { found }
         }
+        Ok(None) => Finding::unknown(Reason::Absent, "/etc/passwd"),
         Err(reason) => Finding::unknown(reason, "/etc/passwd"),
     }
 }
