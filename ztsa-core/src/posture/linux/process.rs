@@ -1,5 +1,7 @@
 //! Which programs run. A name is easily forged; the file behind it is seen only for one's own processes.
 
+use std::path::Path;
+
 use ztsa_proto::posture::{Reason, Wanted};
 
 use super::{Finding, Sys};
@@ -110,10 +112,23 @@ fn absent(seen: &Processes, value: &str) -> Finding {
     }
 }
 
-/// Whether one of these programs runs; `None` when it is not known.
-pub(super) fn any<'n>(sys: &Sys, wanted: &[&'n str]) -> Option<&'n str> {
+/// Which of these programs the person runs; `None` when none does or it is not known. What others run is theirs.
+pub(super) fn own<'n>(sys: &Sys, wanted: &[&'n str]) -> Option<&'n str> {
     let seen = processes(sys).ok()?;
-    wanted.iter().copied().find(|name| seen.all.iter().any(|process| is_named(&process.name, name)))
+    let is_own = |pid: &str| owner(&sys.path(PROC).join(pid)) == Some(sys.uid());
+    let runs = |name: &str| seen.all.iter().any(|process| is_named(&process.name, name) && is_own(&process.pid));
+    wanted.iter().copied().find(|name| runs(name))
+}
+
+/// Whose process it is, by its directory.
+#[cfg(unix)]
+fn owner(dir: &Path) -> Option<u32> {
+    std::fs::metadata(dir).ok().map(|found| std::os::unix::fs::MetadataExt::uid(&found))
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Path) -> Option<u32> {
+    None
 }
 
 /// Compares with what the kernel kept of a name.

@@ -10,9 +10,8 @@ use crate::posture::command::Call;
 
 const SESSIONS: &str = "/run/systemd/sessions";
 const GSETTINGS: &str = "/usr/bin/gsettings";
-/// Programs that lock the screen where no desktop does.
-const LOCKERS: [&str; 7] =
-    ["swayidle", "hypridle", "xss-lock", "xautolock", "light-locker", "xscreensaver", "xfce4-screensaver"];
+/// Programs that lock the screen where no desktop does; xscreensaver does not unless it is told to.
+const LOCKERS: [&str; 6] = ["swayidle", "hypridle", "xss-lock", "xautolock", "light-locker", "xfce4-screensaver"];
 
 /// Whether the screen locks by itself.
 pub(super) fn locks(sys: &Sys) -> Finding {
@@ -52,35 +51,50 @@ fn look(sys: &Sys) -> Result<Screen, Screen> {
     } else if is(&["kde", "plasma", "plasmawayland", "plasmax11"]) {
         plasma(sys)
     } else {
-        match process::any(sys, &LOCKERS) {
+        match process::own(sys, &LOCKERS) {
             Some(name) => Finding::pass(name, "/proc/PID/comm").into(),
             None => Finding::unknown(Reason::Unsupported, SESSIONS).into(),
         }
     })
 }
 
-/// The desktop of the person's graphical session, when there is one; its name may be empty.
+/// The desktop of the person's session at a screen, when there is one; its name may be empty. On a console (`tty`) logind does
+/// not see what `startx` and its like put there, so that such a session counts as one without a desktop's name.
 fn desktop(sys: &Sys) -> Result<Option<String>, Reason> {
-    let mut hidden = None;
+    let (mut hidden, mut console) = (None, false);
     for name in sys.names(SESSIONS)?.iter().filter(|name| !name.contains('.')).take(100) {
         match sys.read(&format!("{SESSIONS}/{name}")) {
             Ok(text) => {
                 if let Some(desktop) = graphical(&text, sys.uid()) {
                     return Ok(Some(desktop));
                 }
+                console |= is_console(&text, sys.uid());
             }
             Err(Reason::Absent) => {}
             Err(reason) => hidden = Some(reason),
         }
     }
-    hidden.map_or(Ok(None), Err)
+    hidden.map_or_else(|| Ok(console.then(String::new)), Err)
 }
 
 /// The desktop of a session file of logind, when it is this user's and has a screen.
 fn graphical(text: &str, uid: u32) -> Option<String> {
-    let is = |key: &str, wanted: &[&str]| ini_setting(text, key).is_some_and(|value| wanted.contains(&value.as_str()));
-    let own = is("UID", &[&uid.to_string()]) && is("CLASS", &["user"]);
-    (own && is("TYPE", &["x11", "wayland", "mir"])).then(|| ini_setting(text, "DESKTOP").unwrap_or_default())
+    (is_own(text, uid) && says(text, "TYPE", &["x11", "wayland", "mir"]))
+        .then(|| ini_setting(text, "DESKTOP").unwrap_or_default())
+}
+
+/// Whether it is this user's session on a console of this machine, and not by network.
+fn is_console(text: &str, uid: u32) -> bool {
+    let seat = ini_setting(text, "SEAT").is_some_and(|seat| !seat.is_empty());
+    is_own(text, uid) && seat && says(text, "TYPE", &["tty"])
+}
+
+fn is_own(text: &str, uid: u32) -> bool {
+    says(text, "UID", &[&uid.to_string()]) && says(text, "CLASS", &["user"])
+}
+
+fn says(text: &str, key: &str, wanted: &[&str]) -> bool {
+    ini_setting(text, key).is_some_and(|value| wanted.contains(&value.as_str()))
 }
 
 /// GNOME and its kin: `gsettings` knows the person's choice, the administrator's and the default.
@@ -186,6 +200,9 @@ mod tests {
         assert_eq!(graphical(text, 1001), None);
         assert_eq!(graphical(&text.replace("wayland", "tty"), 1000), None);
         assert_eq!(graphical(&text.replace("CLASS=user", "CLASS=greeter"), 1000), None);
+        let console = "UID=1000\nTYPE=tty\nCLASS=user\nSEAT=seat0\nTTY=tty1\n";
+        assert!(is_console(console, 1000) && !is_console(console, 1001));
+        assert!(!is_console(&console.replace("SEAT=seat0\n", "REMOTE=1\n"), 1000), "by network");
     }
 
     proptest! {

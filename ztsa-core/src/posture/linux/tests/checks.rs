@@ -130,8 +130,6 @@ fn the_screen_s_lock_is_that_of_the_desktop() {
     assert_eq!(machine.look("lock.delay").value, Some(json!(600)));
     session("sway");
     machine.is("lock.enabled", State::Unknown, "unsupported");
-    process(&machine, 50, "swayidle", None, "swayidle");
-    machine.is("lock.enabled", State::Pass, "swayidle");
     session("GNOME");
     let run = |call: &Call<'_>| {
         assert_eq!((call.program, call.environment[0]), ("/usr/bin/gsettings", ("HOME", "/home/alice")));
@@ -143,6 +141,36 @@ fn the_screen_s_lock_is_that_of_the_desktop() {
     };
     assert_eq!(screen::delay(&machine.sys().with_programs(run)).value, Some(json!(300)));
     machine.is("lock.enabled", State::Unknown, "absent");
+}
+
+#[test]
+fn a_program_that_locks_the_screen_is_the_person_s_own() {
+    let machine = machine();
+    let own = rustix::process::geteuid().as_raw();
+    let session = |kind: &str| {
+        let text = format!("UID={own}\nCLASS=user\n{kind}\n");
+        machine
+            .file("/run/systemd/sessions/2", &text)
+            .file("/run/systemd/sessions/3", &text.replace(&own.to_string(), "7"));
+    };
+    let seen = |uid| {
+        let found = screen::locks(&Sys::at(machine.0.path(), uid, &[]));
+        (found.state, found.value.and_then(|value| value.as_str().map(str::to_owned)), found.reason)
+    };
+    let unsupported = (State::Unknown, None, Some(Reason::Unsupported));
+    let sessionless = (State::NotApplicable, Some("no graphical session".to_owned()), None);
+    session("TYPE=tty\nREMOTE=1");
+    assert_eq!(seen(own), sessionless, "by network there is no screen");
+    for kind in ["TYPE=wayland\nDESKTOP=sway", "TYPE=tty\nSEAT=seat0"] {
+        session(kind);
+        assert_eq!(seen(own), unsupported, "{kind}");
+        process(&machine, 50, "xscreensaver", None, "xscreensaver");
+        assert_eq!(seen(own), unsupported, "xscreensaver need not lock");
+        process(&machine, 51, "swayidle", None, "swayidle");
+        assert_eq!(seen(own), (State::Pass, Some("swayidle".to_owned()), None), "{kind}");
+        assert_eq!(seen(7), unsupported, "another person's program locks another's screen");
+        fs::remove_dir_all(machine.path("/proc/51")).unwrap();
+    }
 }
 
 #[test]
