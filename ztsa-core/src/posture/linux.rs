@@ -16,7 +16,7 @@ mod update;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use ztsa_proto::{
     posture::{Os, Reason, Wanted},
     time::UnixTime,
@@ -44,7 +44,7 @@ pub(super) fn look(wanted: &Wanted, sys: &Sys, now: UnixTime) -> Finding {
         ("hw", "tpm") => boot::tpm(sys),
         ("lock", "enabled") => screen::locks(sys),
         ("lock", "delay") => screen::delay(sys),
-        ("os", "version") => Finding::known(version(sys), RELEASE),
+        ("os", "version") => version(sys),
         ("os", "kernel") => Finding::known(sys.read(KERNEL).map(|text| text.trim().into()), KERNEL),
         ("os", "patch_age") => update::patch_age(sys, now),
         ("os", "uptime") => machine::uptime(sys),
@@ -90,14 +90,24 @@ impl Release {
     }
 }
 
+/// Where a container sees its host's os-release: as systemd and flatpak give it, or below the host's whole tree (Toolbx).
+const HOSTS: [&str; 3] = ["/run/host/os-release", "/run/host/etc/os-release", "/run/host/usr/lib/os-release"];
+
 /// Inside a container that knows its host, the host counts.
 fn release(sys: &Sys) -> Result<Release, Reason> {
-    let host = sys.read("/run/host/os-release");
-    let text = host.or_else(|_| sys.read(RELEASE)).or_else(|reason| match reason {
-        Reason::Absent => sys.read("/usr/lib/os-release"),
-        other => Err(other),
-    })?;
-    parse_release(&text).ok_or(Reason::Parse)
+    released(sys).map(|(release, _)| release).map_err(|(reason, _)| reason)
+}
+
+/// The release, and the file that says so.
+fn released(sys: &Sys) -> Result<(Release, &'static str), (Reason, &'static str)> {
+    for path in HOSTS.into_iter().chain([RELEASE, "/usr/lib/os-release"]) {
+        match sys.read(path) {
+            Ok(text) => return parse_release(&text).map(|release| (release, path)).ok_or((Reason::Parse, path)),
+            Err(Reason::Absent) => {}
+            Err(reason) => return Err((reason, path)),
+        }
+    }
+    Err((Reason::Absent, RELEASE))
 }
 
 /// Reads os-release(5).
@@ -120,10 +130,13 @@ fn parse_release(text: &str) -> Option<Release> {
     (!release.id.is_empty()).then_some(release)
 }
 
-fn version(sys: &Sys) -> Result<Value, Reason> {
-    let Release { id, version, name, .. } = release(sys)?;
+fn version(sys: &Sys) -> Finding {
+    let (Release { id, version, name, .. }, source) = match released(sys) {
+        Ok(found) => found,
+        Err((reason, source)) => return Finding::unknown(reason, source),
+    };
     let cut = |text: String| text.chars().take(60).collect::<String>();
-    Ok(json!({ "id": cut(id), "version": cut(version), "name": cut(name) }))
+    Finding::pass(json!({ "id": cut(id), "version": cut(version), "name": cut(name) }), source)
 }
 
 /// The home directory of the user that is looked for, from the local accounts.

@@ -2,6 +2,7 @@ mod checks;
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
+use serde_json::Value;
 use ztsa_proto::posture::State;
 
 use super::*;
@@ -301,8 +302,12 @@ fn the_system_s_version_is_a_value() {
     );
     machine.file(KERNEL, "6.1.0-31-amd64\n");
     machine.is("os.kernel", State::Pass, "6.1.0-31-amd64");
-    machine.file("/run/host/os-release", "ID=fedora\nVERSION_ID=43\n");
-    assert_eq!(os(&machine.sys()).id, "fedora", "inside a toolbox the host counts");
+    assert_eq!(machine.look("os.version").source, RELEASE);
+    for (id, path) in [("coreos", HOSTS[2]), ("nixos", HOSTS[1]), ("fedora", HOSTS[0])] {
+        machine.file(path, &format!("ID={id}\nVERSION_ID=43\n"));
+        assert_eq!(os(&machine.sys()).id, id, "inside a toolbox the host counts");
+        assert_eq!(machine.look("os.version").source, path);
+    }
     machine.file("/run/host/os-release", "nonsense");
     machine.is("os.version", State::Unknown, "parse");
 }
