@@ -131,7 +131,9 @@ impl Engine {
         let now = self.inner.clock.now();
         let reason = if reason.is_empty() { "an administrator ended it" } else { reason };
         // those that could still be renewed count too, though their last token has run out
-        let renewable = self.list_sessions().iter().filter(|row| selects(selector, row)).count();
+        let mut asleep = self.list_sessions();
+        asleep.retain(|row| selects(selector, row));
+        let renewable = asleep.len();
         for subject in self.subjects(selector) {
             self.inner.store.revoke(subject, now, reason);
         }
@@ -144,7 +146,12 @@ impl Engine {
         }
         let problem = Arc::new(problem);
         self.managed(Activity::Revoke, record::entity(selector), None, format!("{selector}: {reason}"));
+        // none of the others comes back from here on: its renewal is refused
+        let awake: BTreeSet<SessionId> = self.ended_sessions(selector).into_iter().collect();
         let revoked = self.because_of(Why::Administrator).end(selector, &problem);
+        for row in asleep.into_iter().filter(|row| !awake.contains(&row.id)) {
+            self.announce(News::EndedAsleep(row.id, Arc::clone(&problem)));
+        }
         Revoked { sessions: revoked.sessions.max(renewable), ..revoked }
     }
 

@@ -180,10 +180,15 @@ impl Engine {
     /// Ends a session because its person signs out.
     pub fn end_session(&self, session: &Session, peer: IpAddr) -> Revoked {
         let (store, now) = (&self.inner.store, self.inner.clock.now());
+        let open = store.session(&session.id).is_some_and(|row| self.goes_on(&row));
         store.sign_out(&session.id, &session.identity.user, &session.device, now);
-        let problem = problem::new("session.expired").with_detail("you signed out");
+        let problem = Arc::new(problem::new("session.expired").with_detail("you signed out"));
         self.noted(Activity::SignOut, session, peer, None, "signed out".to_owned());
-        self.because_of(Why::SignOut).end(&Selector::Session(session.id.clone()), &Arc::new(problem))
+        let ended = self.because_of(Why::SignOut).end(&Selector::Session(session.id.clone()), &problem);
+        if ended.sessions == 0 && open {
+            self.announce(News::EndedAsleep(session.id.clone(), problem));
+        }
+        ended
     }
 
     /// Refuses a new session while it could not be written down.
@@ -237,7 +242,9 @@ impl Engine {
                 message: Some(format!("session {} of {} gave way: {detail}", row.id, row.user)),
                 ..Record::new(now, Activity::SignOut, Outcome::Success)
             });
-            self.end(&Selector::Session(row.id.clone()), &problem);
+            if self.end(&Selector::Session(row.id.clone()), &problem).sessions == 0 {
+                self.announce(News::EndedAsleep(row.id.clone(), problem));
+            }
         }
         Ok(())
     }

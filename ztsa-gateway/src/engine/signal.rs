@@ -31,6 +31,8 @@ pub enum News {
     Began(Arc<Session>),
     /// A session was ended, for this reason.
     Ended(Arc<Session>, Arc<Problem>),
+    /// A session that could have gone on was ended while it was not in memory: asleep, or from before a restart.
+    EndedAsleep(SessionId, Arc<Problem>),
     /// The risk of a subject may be another.
     Risk(Subject),
     /// The state of a device may be another.
@@ -78,6 +80,8 @@ impl Engine {
             }
             Subject::Session(id) => store.session(id).into_iter().filter(older).collect(),
         };
+        let open: BTreeSet<SessionId> =
+            sessions.iter().filter(|row| self.goes_on(row)).map(|row| row.id.clone()).collect();
         // the sign-ins behind them begin nothing new; a session's own tokens are newer and are refused one by one
         match subject {
             Subject::Session(_) => {
@@ -90,12 +94,21 @@ impl Engine {
         let mut revoked = Revoked::default();
         for row in sessions {
             store.end_session(&row.id, now);
-            let ended = engine.end(&Selector::Session(row.id), &problem);
+            let ended = engine.end(&Selector::Session(row.id.clone()), &problem);
+            if ended.sessions == 0 && open.contains(&row.id) {
+                self.announce(News::EndedAsleep(row.id, Arc::clone(&problem)));
+            }
             revoked.sessions += ended.sessions;
             revoked.tunnels += ended.tunnels;
             revoked.tickets += ended.tickets;
         }
         revoked
+    }
+
+    /// Says whether a session has neither ended, nor run out, nor been revoked.
+    pub(super) fn goes_on(&self, row: &SessionRow) -> bool {
+        let cutoff = self.inner.store.cutoff_of(&row.user, &row.device, &row.id);
+        row.ends_at > self.inner.clock.now() && cutoff.is_none_or(|cutoff| row.login_at > cutoff)
     }
 
     /// Adds a signal in place of the one that its source gave of the same kind and cause, and judges those again whom it concerns.

@@ -97,6 +97,7 @@ impl Teller {
     }
 }
 
+const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const STREAM: &str = "/ztsa/v1/ssf/stream";
 
 #[tokio::test]
@@ -143,6 +144,37 @@ async fn what_changes_here_is_told_to_those_who_asked() {
     assert_eq!(set.event.happening, Happening::SessionRevoked);
     assert!(matches!(set.subject, Some(Subject::Simple(ztsa_proto::set::Identifier::IssSub { .. }))));
     assert!(teller.poll(&stream, SIEM, &json!({"returnImmediately": true})).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_sessions_from_before_a_restart_is_told_once() {
+    let mut teller = Teller::new("");
+    let stream = teller.create(SIEM, &json!({"events_requested": [SESSION_REVOKED]})).await;
+    let alice = teller.world.session("alice", &["dev"], "laptop");
+    let bob = teller.world.session("bob", &["dev"], "tablet");
+    let cara = teller.world.session("cara", &["dev"], "phone");
+    teller.restart().await;
+    let engine = teller.world.engine.clone();
+    let about = crate::store::Subject::User(bob.identity.user.clone());
+    let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+    for again in [false, true] {
+        engine.revoke(&Selector::User(alice.identity.user.clone()), "left the company");
+        engine.cut(&about, engine.now(), "corp says so");
+        engine.end_session(&cara, peer);
+        if again {
+            break;
+        }
+        for session in [&alice, &bob, &cara] {
+            let set = teller.next(&stream, SIEM).await;
+            assert_eq!(set.event.happening, Happening::SessionRevoked);
+            let Some(Subject::Complex(about)) = set.subject else { panic!() };
+            let id = ztsa_proto::set::Identifier::Opaque { id: session.id.to_string() };
+            assert_eq!(about.member("session"), Some(&id));
+            assert!(about.member("user").is_some() && about.member("device").is_some());
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(teller.poll(&stream, SIEM, &json!({"returnImmediately": true})).await.is_empty(), "told already");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use ztsa_proto::jws::random_id;
 use ztsa_proto::name::{DeviceId, UserId};
 use ztsa_proto::problem::Problem;
@@ -16,6 +16,7 @@ use super::{Entry, Transmitter};
 use crate::authn::Session;
 use crate::config::signals::SubjectForm;
 use crate::engine::News;
+use crate::measure::Sent;
 use crate::store;
 
 /// How many subjects' last word is remembered.
@@ -58,21 +59,31 @@ impl Transmitter {
             };
             match next {
                 Ok(news) => self.one(&news, &mut told),
-                Err(RecvError::Lagged(lost)) => {
-                    tracing::warn!(lost, "more changed at once than can be told to other systems");
-                }
+                Err(RecvError::Lagged(lost)) => self.lost(lost),
                 Err(RecvError::Closed) => return,
             }
         }
-        while let Ok(news) = news.try_recv() {
-            self.one(&news, &mut told);
+        loop {
+            match news.try_recv() {
+                Ok(news) => self.one(&news, &mut told),
+                Err(TryRecvError::Lagged(lost)) => self.lost(lost),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
         }
+    }
+
+    fn lost(&self, lost: u64) {
+        (0..lost).for_each(|_| self.inner.engine.measures().sent.add(Sent::Lost));
+        tracing::warn!(lost, "more changed at once than can be told to other systems");
     }
 
     fn one(&self, news: &News, told: &mut Told) {
         match news {
             News::Began(session) => self.began(session),
-            News::Ended(session, problem) => self.ended(session, problem),
+            News::Ended(session, problem) => self.ended(&About::session(session), problem),
+            News::EndedAsleep(session, problem) => {
+                self.ended(&self.about(&store::Subject::Session(session.clone())), problem);
+            }
             News::Risk(subject) => self.risk(subject, told),
             News::Device(device) => self.device(device, told),
         }
@@ -86,13 +97,13 @@ impl Transmitter {
         self.send(&About::session(session), &event);
     }
 
-    fn ended(&self, session: &Arc<Session>, problem: &Problem) {
+    fn ended(&self, about: &About, problem: &Problem) {
         let now = self.inner.engine.now();
         let mut event = Event::new(Happening::SessionRevoked, now).because(&problem.to_string());
         // a person who signs out ends with `session.expired`
         let by = if problem.code == "session.expired" { "user" } else { "policy" };
         event.initiator = Some(by.to_owned());
-        self.send(&About::session(session), &event);
+        self.send(about, &event);
     }
 
     fn risk(&self, subject: &store::Subject, told: &mut Told) {
