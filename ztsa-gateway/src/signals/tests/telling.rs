@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use ztsa_net::task::Scope;
+use ztsa_proto::set::event::Level;
 use ztsa_proto::set::{Happening, Subject};
 
 use super::wire::read;
@@ -175,6 +176,41 @@ async fn the_end_of_sessions_from_before_a_restart_is_told_once() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(teller.poll(&stream, SIEM, &json!({"returnImmediately": true})).await.is_empty(), "told already");
+}
+
+#[tokio::test]
+async fn good_news_is_told_after_a_restart_too() {
+    let mut teller = Teller::new("");
+    let stream = teller.create(SIEM, &json!({})).await;
+    let alice = teller.world.session("alice", &["dev"], "laptop");
+    let user = crate::store::Subject::User(alice.identity.user.clone());
+    let attest = |teller: &Teller, state: ztsa_proto::posture::State| {
+        let (at, source) = (teller.world.engine.now(), "edr".to_owned());
+        let told = crate::posture::Attested { state, source, at, expires_at: at.plus(Duration::from_secs(600)) };
+        teller.world.engine.attest(&alice.device, vec![("device.compliant".to_owned(), told)]);
+    };
+    teller.world.engine.risk_set(&user, 90, "odd hours", None);
+    attest(&teller, ztsa_proto::posture::State::Fail);
+    for _ in ["the session's beginning", "the risk", "the device"] {
+        teller.next(&stream, SIEM).await;
+    }
+    for again in [false, true] {
+        teller.restart().await;
+        // the second time there is nothing left to tell
+        teller.world.engine.risk_clear(&user);
+        attest(&teller, ztsa_proto::posture::State::Pass);
+        if again {
+            break;
+        }
+        let set = teller.next(&stream, SIEM).await;
+        let wanted = (Level::Low, Some(Level::High));
+        let Happening::RiskLevelChange { current, previous, .. } = set.event.happening else { panic!() };
+        assert_eq!((current, previous), wanted);
+        let set = teller.next(&stream, SIEM).await;
+        assert_eq!(set.event.happening, Happening::DeviceComplianceChange { compliant: true });
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(teller.poll(&stream, SIEM, &json!({"returnImmediately": true})).await.is_empty());
 }
 
 #[tokio::test]

@@ -17,18 +17,49 @@ use crate::authn::Session;
 use crate::config::signals::SubjectForm;
 use crate::engine::News;
 use crate::measure::Sent;
-use crate::store;
+use crate::store::{self, Document, Store};
 
 /// How many subjects' last word is remembered.
 const MOST: usize = 100_000;
 /// How often risks that fade are looked at.
 const FADING: Duration = Duration::from_secs(30);
 
+/// The documents that hold the bad news that was told, so that the good one is told after a restart too.
+const DOCUMENT: &str = "ssf.news";
+/// What is kept of a device that is not compliant, in the place of a level.
+const NOT_COMPLIANT: &str = "not-compliant";
+
 /// What was told last, so that only changes are.
 #[derive(Debug, Default)]
 struct Told {
     levels: HashMap<store::Subject, Level>,
     devices: HashMap<DeviceId, bool>,
+}
+
+impl Told {
+    /// Restores what was told before this start: risks that are not low, and devices that are not compliant.
+    fn restore(store: &Store) -> Self {
+        let mut told = Self::default();
+        for Document { key, value, .. } in store.take_documents(DOCUMENT) {
+            let level = [Level::Medium, Level::High].into_iter().find(|level| level.as_str() == value);
+            // a device has a level of its own, beside its compliance
+            let (own, subject) = match key.split_once(' ') {
+                Some((kind, key)) => (kind == NOT_COMPLIANT, store::Subject::parse(subject_kind(kind), key)),
+                None => (false, None),
+            };
+            match (own, subject, level) {
+                (true, Some(store::Subject::Device(device)), _) => drop(told.devices.insert(device, false)),
+                (false, Some(subject), Some(level)) => drop(told.levels.insert(subject, level)),
+                _ => store.delete_document(DOCUMENT, &key),
+            }
+        }
+        told
+    }
+}
+
+/// The kind of subject that a document's key begins with.
+fn subject_kind(word: &str) -> &str {
+    if word == NOT_COMPLIANT { "device" } else { word }
 }
 
 /// Whom an event is about, before it is named to a receiver.
@@ -43,7 +74,7 @@ struct About {
 impl Transmitter {
     /// Tells what changes until the scope begins to end; what changed until then is told.
     pub(super) async fn tell(&self, mut news: Receiver<News>, ending: impl Future<Output = ()>) {
-        let mut told = Told::default();
+        let mut told = Told::restore(self.inner.engine.store());
         let mut fading = tokio::time::interval(FADING);
         let mut ending = std::pin::pin!(ending);
         loop {
@@ -130,6 +161,7 @@ impl Transmitter {
         } else {
             told.levels.insert(subject.clone(), level);
         }
+        self.remember(subject.to_string(), (level != Level::Low).then_some(level.as_str()));
         let reasons = scores.reasons(code).join("; ");
         let reason = if reasons.is_empty() { format!("the risk is {score} of 100") } else { reasons };
         let happening = Happening::RiskLevelChange {
@@ -154,11 +186,21 @@ impl Transmitter {
         if known.is_none() && compliant {
             return;
         }
+        self.remember(format!("{NOT_COMPLIANT} {device}"), (!compliant).then_some(NOT_COMPLIANT));
         let happening = Happening::DeviceComplianceChange { compliant };
         let reason = if compliant { "no check of the device fails" } else { "a check of the device fails" };
         let mut event = Event::new(happening, self.inner.engine.now()).because(reason);
         event.initiator = Some("policy".to_owned());
         self.send(&self.about(&store::Subject::Device(device.clone())), &event);
+    }
+
+    /// Keeps bad news that is told, until the good one is.
+    fn remember(&self, key: String, bad: Option<&str>) {
+        let engine = &self.inner.engine;
+        let Some(value) = bad.map(str::to_owned) else {
+            return engine.store().delete_document(DOCUMENT, &key);
+        };
+        engine.store().put_document(Document { kind: DOCUMENT, key, value, at: engine.now() });
     }
 
     fn about(&self, subject: &store::Subject) -> About {
