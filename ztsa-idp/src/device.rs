@@ -49,8 +49,8 @@ enum State {
     Redeemed { grant: String },
 }
 
-/// A time on both clocks. A poll is too early only when both say so: the wall clock counts whole seconds, and the steady
-/// one shows when a poll that keeps the interval merely arrives a little early.
+/// A time on both clocks. A poll is too early only when both say so: the steady clock stands still while the machine
+/// sleeps, and the wall clock, which counts whole seconds, has surely passed the interval when it shows more than that.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) wall: UnixTime,
@@ -193,7 +193,7 @@ impl Devices {
 
 impl Moment {
     fn is_within(self, interval: Duration, later: Self) -> bool {
-        later.wall.since(self.wall) < interval && later.steady.duration_since(self.steady) + TOLERANCE < interval
+        later.wall.since(self.wall) <= interval && later.steady.duration_since(self.steady) + TOLERANCE < interval
     }
 }
 

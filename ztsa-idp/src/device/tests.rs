@@ -77,6 +77,26 @@ fn a_poll_that_keeps_the_interval_is_never_slowed_down_by_jitter() {
 }
 
 #[test]
+fn a_second_that_begins_between_two_polls_does_not_make_them_a_second_apart() {
+    let mut bench = bench(None);
+    assert_eq!(bench.poll(10_997).unwrap_err(), PollError::Waiting);
+    assert_eq!(bench.poll(11_002).unwrap_err(), PollError::SlowDown(6));
+}
+
+#[test]
+fn the_time_that_a_machine_sleeps_counts() {
+    for (asleep, answer) in [(1, PollError::SlowDown(6)), (2, PollError::Waiting)] {
+        let mut bench = bench(None);
+        let mut poll = |wall| {
+            let at = Moment { wall: UnixTime(wall), steady: bench.start };
+            bench.devices.poll("device", ("cli", None), "grant".into(), at).unwrap_err()
+        };
+        assert_eq!(poll(10), PollError::Waiting);
+        assert_eq!(poll(10 + asleep), answer, "{asleep} s");
+    }
+}
+
+#[test]
 fn an_approved_code_brings_one_grant_and_a_second_use_is_noticed() {
     let mut bench = bench(None);
     let code = bench.code.clone();

@@ -19,7 +19,7 @@ async fn a_device_signs_in_when_the_person_approves_on_the_page() {
 
     let page = Person::new("alice", "alice").approve(started.text("verification_uri_complete")).await.unwrap();
     assert!(page.text().contains("Approved"), "{}", page.text());
-    desk.pass(1);
+    desk.pass(2);
     let tokens = desk.poll(&started).await;
     assert_eq!(tokens.status, 200, "{tokens:?}");
     assert_eq!(tokens.headers["cache-control"], "no-store");
@@ -34,7 +34,7 @@ async fn a_device_signs_in_when_the_person_approves_on_the_page() {
         access,
         json!({
             "iss": desk.idp.issuer(), "sub": "alice", "aud": GATEWAY, "client_id": "ztsa-cli", "iat": now,
-            "exp": now + 600, "jti": jti, "scope": "openid profile email offline_access", "auth_time": now - 1,
+            "exp": now + 600, "jti": jti, "scope": "openid profile email offline_access", "auth_time": now - 2,
             "acr": "pwd", "amr": ["pwd"], "grant_id": grant_id, "groups": ["dev"],
         })
     );
@@ -45,7 +45,7 @@ async fn a_device_signs_in_when_the_person_approves_on_the_page() {
         id,
         json!({
             "iss": desk.idp.issuer(), "sub": "alice", "aud": "ztsa-cli", "iat": now, "exp": now + 600,
-            "auth_time": now - 1, "acr": "pwd", "amr": ["pwd"], "at_hash": at_hash, "name": "Alice",
+            "auth_time": now - 2, "acr": "pwd", "amr": ["pwd"], "at_hash": at_hash, "name": "Alice",
             "preferred_username": "alice", "groups": ["dev"], "email": "alice@example.com", "email_verified": true,
         })
     );
@@ -77,10 +77,10 @@ async fn polls_that_come_too_fast_are_slowed_down_for_good() {
     desk.poll(&started).await.refused(400, "slow_down");
     desk.pass(5);
     desk.poll(&started).await.refused(400, "slow_down");
-    desk.pass(11);
+    desk.pass(12);
     desk.poll(&started).await.refused(400, "authorization_pending");
     Person::new("alice", "alice").approve(started.text("verification_uri_complete")).await.unwrap();
-    desk.pass(11);
+    desk.pass(12);
     assert_eq!(desk.poll(&started).await.status, 200);
 }
 
