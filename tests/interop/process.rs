@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -185,9 +186,33 @@ pub fn until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Option<T
 /// Finds a port of 127.0.0.1 that nothing listens on: below those that the system gives to outgoing connections, and from
 /// a block of this process, so that tests that run at once do not meet.
 pub fn free_port() -> u16 {
-    static COUNT: AtomicU16 = AtomicU16::new(0);
-    let block = u16::try_from(std::process::id() % 500).unwrap() * 20;
-    std::iter::repeat_with(|| 20_000 + (block + COUNT.fetch_add(1, Ordering::Relaxed)) % 10_000)
-        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .unwrap()
+    static BLOCKS: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    let mut blocks = BLOCKS.lock().unwrap();
+    loop {
+        let mut ports = blocks.last_mut().into_iter().flat_map(|block| &mut block.ports);
+        if let Some(port) = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()) {
+            return port;
+        }
+        blocks.push(Block::take());
+    }
+}
+
+/// Ports that no other process of these tests takes while this one lives.
+struct Block {
+    ports: Range<u16>,
+    _lock: File,
+}
+
+impl Block {
+    fn take() -> Self {
+        let first = u16::try_from(std::process::id() % 500).unwrap();
+        let take = |number| {
+            // a file that cannot be opened is another user's
+            let lock = File::create(std::env::temp_dir().join(format!("ztsa-ports-{number}"))).ok()?;
+            lock.try_lock().ok()?;
+            let start = 20_000 + number * 20;
+            Some(Self { ports: start..start + 20, _lock: lock })
+        };
+        (first..500).chain(0..first).find_map(take).expect("a block of ports that nobody holds")
+    }
 }
