@@ -1,9 +1,11 @@
 //! Whatever takes access away and gives it back: the bytes stop and go on, the listener stays, the person is told, and
 //! nobody signs in again. The gateway measures how long it took.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use ztsa_core::listener::event::{Event, Events};
 
 use crate::house::{House, write_policy};
@@ -26,14 +28,14 @@ async fn event<T>(events: &mut Events, what: &str, mut wanted: impl FnMut(&Event
 }
 
 /// A house with metrics, and where they are.
-async fn measured(shop: &Server) -> (House, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let config = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
-    (House::with(&[("shop", shop.port())], &config).await, port)
+async fn measured(shop: &Server) -> (House, SocketAddr) {
+    let house = House::with(&[("shop", shop.port())], "[metrics]\nlisten = \"127.0.0.1:0\"\n").await;
+    let metrics = house.dev.gateway().metrics_addr().unwrap();
+    (house, metrics)
 }
 
-async fn scrape(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+async fn scrape(metrics: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(metrics).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     soon("a scrape", stream.read_to_string(&mut text)).await.unwrap();
@@ -102,7 +104,7 @@ async fn a_device_that_is_blocked_and_approved_again_finds_its_listener_and_its_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_time_from_the_cause_to_the_last_byte_is_measured_and_exported() {
     let shop = Server::bind().await;
-    let (house, port) = measured(&shop).await;
+    let (house, metrics) = measured(&shop).await;
     let client = house.sign_in("alice").await;
     let mut near = soon("a stream", client.connect("shop")).await.unwrap();
     let mut far = shop.accept().await;
@@ -117,7 +119,7 @@ async fn the_time_from_the_cause_to_the_last_byte_is_measured_and_exported() {
     for (score, outcome) in [(70, "suspended"), (90, "ended")] {
         house.admin(json!({"op": "risk.set", "user": "alice", "score": score, "reason": "a test"})).await;
         soon("the measurement", async {
-            while count(&scrape(port).await, &last_byte("count", outcome)) < 1.0 {
+            while count(&scrape(metrics).await, &last_byte("count", outcome)) < 1.0 {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         })
@@ -125,7 +127,7 @@ async fn the_time_from_the_cause_to_the_last_byte_is_measured_and_exported() {
     }
     reset(&mut near).await;
     house.tunnels(0).await;
-    let text = scrape(port).await;
+    let text = scrape(metrics).await;
     for outcome in ["suspended", "ended"] {
         let sum = count(&text, &last_byte("sum", outcome));
         assert!(sum > 0.0 && sum < 5.0, "{outcome}: {sum} s");
@@ -146,8 +148,8 @@ async fn the_time_from_the_cause_to_the_last_byte_is_measured_and_exported() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_on_metrics_names_exactly_what_is_scraped() {
-    let (house, port) = measured(&Server::bind().await).await;
-    let text = scrape(port).await;
+    let (house, metrics) = measured(&Server::bind().await).await;
+    let text = scrape(metrics).await;
     let mut scraped = std::collections::BTreeMap::new();
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {

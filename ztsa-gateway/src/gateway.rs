@@ -70,6 +70,7 @@ pub enum GatewayError {
 pub struct Gateway {
     scope: Scope,
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     engine: Engine,
     store: Store,
     audit: Audit,
@@ -129,18 +130,25 @@ impl Gateway {
         let lanes = Arc::new(Lanes::start().map_err(GatewayError::Lanes)?);
         let addresses = listener.local_addrs().to_vec();
         let server = Server::new(engine.clone(), authn, &signals, clock);
+        let metrics = scrapes.as_ref().and_then(|scrapes| scrapes.local_addrs().first().copied());
         if let Some(scrapes) = scrapes {
             let counted = (engine.clone(), strangers.clone());
             scope.spawn(metrics::run(scrapes, move || metrics::scrape(&counted.0, &counted.1), scope.spawner()));
         }
         scope.spawn(listen::run(listener, Arc::clone(&lanes), certificate, server, strangers.clone(), scope.spawner()));
-        Ok(Self { scope, addresses, engine, store, audit, admin, strangers, reload, _lanes: lanes })
+        Ok(Self { scope, addresses, metrics, engine, store, audit, admin, strangers, reload, _lanes: lanes })
     }
 
     /// Returns the addresses listened on, in the order of the configuration.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Returns the address at which metrics are scraped, when the configuration asks for one.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Returns what decides and administers.
