@@ -1,6 +1,9 @@
 //! Refusals: with reason and remedy for what a person may know of, and alike for what they may not.
 
+use std::net::Ipv4Addr;
+
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use ztsa_proto::problem::Problem;
 
 use crate::house::House;
@@ -105,8 +108,10 @@ async fn somebody_without_a_group_sees_nothing_and_reaches_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_that_does_not_answer_is_told_apart_from_one_that_is_refused() {
-    let gone = Server::bind().await.port();
-    let house = House::new(&[("gone", gone)]).await;
+    // bound and never listening: it refuses, and nobody else gets its port
+    let gone = TcpSocket::new_v4().unwrap();
+    gone.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let house = House::new(&[("gone", gone.local_addr().unwrap().port())]).await;
     let client = house.sign_in("alice").await;
     let refused = soon("the refusal", client.connect("gone")).await.unwrap_err();
     let problem = refused.problem().unwrap();

@@ -179,9 +179,10 @@ fn certificates_that_are_none_are_a_usage_error() {
 #[test]
 fn a_gateway_that_nobody_answers_for_is_unreachable() {
     let home = Home::new("unreachable");
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let gateway = format!("https://127.0.0.1:{port}");
+    // Bound and never listening: it refuses, and nobody else gets its port.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gateway = format!("https://{}", nobody.local_addr().unwrap());
     let outcome = home.run(&["login", &gateway, "--store", "file"]);
     assert_eq!((outcome.exit, outcome.stdout.as_str()), (6, ""), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("127.0.0.1") && outcome.stderr.contains("\n  do:   "), "{}", outcome.stderr);

@@ -20,6 +20,13 @@ fn client(url: &str, change: impl FnOnce(&mut Config)) -> Http {
     Http::new(&config).unwrap()
 }
 
+/// A server that does not listen yet: it refuses connections, and its port is nobody else's.
+fn absent() -> tokio::net::TcpSocket {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
+}
+
 #[tokio::test]
 async fn a_nonce_is_asked_for_once_and_kept() {
     for (path, status) in [("/token", 400), ("/resource", 401)] {
@@ -87,10 +94,8 @@ async fn each_way_to_fail_is_told_apart() {
     })
     .await;
     let http = client(&script.url, |_| {});
-    let closed = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    let absent = absent();
+    let closed = format!("http://{}", absent.local_addr().unwrap());
     let at = |path: &str| format!("{}{path}", script.url);
     for (url, said, arrived, temporary) in [
         (at("/hang"), "did not answer in time", true, true),
@@ -115,15 +120,13 @@ async fn each_way_to_fail_is_told_apart() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_yet_is_tried_again() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let url = format!("http://{address}/");
+    let server = absent();
+    let url = format!("http://{}/", server.local_addr().unwrap());
     let http = client(&url, |config| config.timeouts.request = Duration::from_secs(5));
     let request = Request::get(&url);
     let late = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let listener = server.listen(1).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 204 X\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -66,12 +66,15 @@ async fn an_issuer_without_usable_keys_is_an_outage_not_a_refusal() {
 #[tokio::test]
 async fn an_issuer_that_is_away_is_unreachable() {
     let mut world = World::new("");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // bound and never listening: it refuses, and nobody else gets its port
+    let away = tokio::net::TcpSocket::new_v4().unwrap();
+    away.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", away.local_addr().unwrap());
     let text = format!(
-        "public_url = \"{GATEWAY}\"\ntls = {{ cert = \"c\", key = \"k\" }}\n[[issuer]]\nname = \"corp\"\nissuer = \"http://{free}\"\nclient_id = \"c\""
+        "public_url = \"{GATEWAY}\"\ntls = {{ cert = \"c\", key = \"k\" }}\n[[issuer]]\nname = \"corp\"\nissuer = \"{url}\"\nclient_id = \"c\""
     );
     world.config = crate::config::Config::parse(&text, std::path::Path::new("/")).unwrap();
-    world.site.url = format!("http://{free}");
+    world.site.url = url;
     world.restart();
     assert!(matches!(failure(&world, NOW).await, IssuerError::Unreachable { .. }));
 }

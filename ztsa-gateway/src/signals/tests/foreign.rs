@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use ztsa_net::task::Scope;
 use ztsa_proto::set::Happening;
 
@@ -176,10 +176,10 @@ async fn until(what: &str, mut ready: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up() {
-    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let url = format!("http://{address}");
+    // refuses connections until it listens
+    let down = TcpSocket::new_v4().unwrap();
+    down.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", down.local_addr().unwrap());
     let table = format!(
         "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\n\
          api_token_file = \"api.token\"\npeople = [\"corp\"]\nverify_every = \"10s\"\n"
@@ -195,7 +195,7 @@ async fn a_transmitter_of_another_make_that_was_down_is_heard_when_it_comes_up()
     let now = world.engine.now().0;
     foreign.tell("one", now, &person("alice"), "session-revoked", &json!({"reason_admin": {"en": "policy"}}));
     foreign.tell("two", now, &json!({"format": "opaque"}), "session-revoked", &json!({}));
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = down.listen(64).unwrap();
     let router = foreign.router();
     scope.spawn(async move { axum::serve(listener, router).await.unwrap() });
     until("the tunnel's end", || lease.tunnel().access() != Access::Open).await;
