@@ -10,7 +10,7 @@ use ztsa_core::listener::event::Event;
 use ztsa_core::tunnel::EARLY_MAX;
 
 use crate::house::House;
-use crate::line::Far;
+use crate::line::{DELAY, Far};
 use crate::patience::{SILENCE, soon};
 use crate::server::{Server, echo, reset, take};
 
@@ -29,6 +29,7 @@ async fn a_warm_client_opens_a_tunnel_in_one_round_trip() {
     let house = House::new(&[]).await;
     let far = Far::new(&house).await;
     let client = warm(&house, &far).await;
+    far.alone().await;
     for _ in 0..3 {
         far.quiet().await;
         let mut stream = soon("a stream", client.connect("echo")).await.unwrap();
@@ -43,6 +44,7 @@ async fn each_answer_brings_the_nonce_that_the_next_tunnel_needs() {
     let house = House::new(&[]).await;
     let far = Far::new(&house).await;
     let client = warm(&house, &far).await;
+    far.alone().await;
     // a nonce lives for five minutes: only the last answer's is still good each time
     for _ in 0..4 {
         far.clock.advance(Duration::from_secs(200));
@@ -61,6 +63,7 @@ async fn the_first_answer_of_an_app_takes_one_round_trip() {
     let house = House::new(&[]).await;
     let far = Far::new(&house).await;
     let client = warm(&house, &far).await;
+    far.alone().await;
     let to = soon("the destination", client.destination("echo")).await.unwrap();
 
     far.quiet().await;
@@ -154,6 +157,7 @@ async fn bytes_that_may_have_arrived_are_not_sent_again() {
     let client = warm(&house, &far).await;
     far.quiet().await;
     // the app has the bytes when the connection breaks, and the gateway's answer never comes
+    far.hold();
     let app = async {
         let mut app = shop.accept().await;
         assert_eq!(take(&mut app, 4).await, "once");
@@ -165,7 +169,8 @@ async fn bytes_that_may_have_arrived_are_not_sent_again() {
     let refused = opened.unwrap_err();
     assert_eq!(refused.problem().unwrap().code, "network.lost", "{refused}");
     reset(&mut app).await;
-    let again = tokio::time::timeout(SILENCE, shop.accept()).await;
+    // a new connection and a request on it are three ways
+    let again = tokio::time::timeout(SILENCE + DELAY * 3, shop.accept()).await;
     assert!(again.is_err(), "the app was asked twice");
     let mut stream = soon("a stream", client.connect("echo")).await.unwrap();
     echo(&mut stream, "and on").await;

@@ -19,9 +19,9 @@ use crate::house::House;
 use crate::patience::until;
 
 /// How long a byte is on its way.
-pub const DELAY: Duration = Duration::from_millis(50);
+pub const DELAY: Duration = Duration::from_millis(150);
 /// After how long without a byte nothing is on its way any more.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(600);
 
 /// A gateway at the far end of a long line; its issuer is the house's.
 pub struct Far {
@@ -38,6 +38,18 @@ struct Seen {
     /// For each byte's way: the connection, and whether it went towards the gateway.
     flights: Vec<(usize, bool)>,
     last: Instant,
+    /// How many connections there have been.
+    connections: usize,
+    /// How many of them are open.
+    open: usize,
+    /// The connections below this number bring no answer.
+    held: usize,
+}
+
+impl Seen {
+    fn new() -> Self {
+        Self { flights: Vec::new(), last: Instant::now(), connections: 0, open: 0, held: 0 }
+    }
 }
 
 impl Far {
@@ -60,10 +72,15 @@ impl Far {
         let (clock, hand) = Clock::manual(Clock::system().now());
         let gateway = Gateway::spawn_on(behind, config, clock).await.unwrap();
         let scope = Scope::new();
-        let seen = Arc::new(Mutex::new(Seen { flights: Vec::new(), last: Instant::now() }));
+        let seen = Arc::new(Mutex::new(Seen::new()));
         let (cut, cuts) = watch::channel(());
         scope.spawn(accept(front, to, Arc::clone(&seen), cuts, scope.spawner()));
         Self { url, clock: hand, _gateway: gateway, seen, cut, _scope: scope }
+    }
+
+    /// Waits until the tunnels' connection alone is open: the goodbye of one that was idle for seconds is a flight, too.
+    pub async fn alone(&self) {
+        until("one open connection", || (self.seen.lock().unwrap().open == 1).then_some(())).await;
     }
 
     /// Waits until nothing is on its way, and begins to count.
@@ -73,6 +90,12 @@ impl Far {
             (seen.last.elapsed() > QUIET).then(|| seen.flights.clear())
         })
         .await;
+    }
+
+    /// Lets no answer arrive any more on the connections that there are.
+    pub fn hold(&self) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.held = seen.connections;
     }
 
     /// Cuts every connection, and what is on its way is lost.
@@ -102,18 +125,24 @@ async fn accept(
 ) {
     for number in 0.. {
         let (near, _) = front.accept().await.unwrap();
+        {
+            let mut seen = seen.lock().unwrap();
+            (seen.connections, seen.open) = (number + 1, seen.open + 1);
+        }
         let far = TcpStream::connect(to).await.unwrap();
         near.set_nodelay(true).unwrap();
         far.set_nodelay(true).unwrap();
         let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
         for (from, to, up) in [(near_read, far_write, true), (far_read, near_write, false)] {
             let (mut cut, carried) = (cut.clone(), carry(from, to, (number, up), Arc::clone(&seen)));
+            let seen = Arc::clone(&seen);
             cut.mark_unchanged();
             spawner.spawn(async move {
                 tokio::select! {
                     _ = cut.changed() => {}
                     () = carried => {}
                 }
+                seen.lock().unwrap().open -= usize::from(up);
             });
         }
     }
@@ -122,6 +151,7 @@ async fn accept(
 /// Carries one direction, each byte [`DELAY`] late.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, which: (usize, bool), seen: Arc<Mutex<Seen>>) {
     let (sender, mut under_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let arrived = Arc::clone(&seen);
     let depart = async move {
         let mut bytes = vec![0; 65_536];
         while let Ok(length @ 1..) = from.read(&mut bytes).await {
@@ -136,6 +166,10 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, which: (usize, b
     let arrive = async move {
         while let Some((due, bytes)) = under_way.recv().await {
             sleep_until(due).await;
+            let (connection, up) = which;
+            if !up && connection < arrived.lock().unwrap().held {
+                std::future::pending::<()>().await;
+            }
             // an end that is gone takes nothing more
             let _ = to.write_all(&bytes).await;
         }
