@@ -1,5 +1,6 @@
 //! The device key in a TPM 2.0 (Debian's swtpm), used by real processes.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{fs, thread};
@@ -21,7 +22,8 @@ fn tpm(folder: &Folder) -> (Process, String) {
         .arg(format!("type=unixio,path={}", socket.display()))
         .args(["--tpmstate", &format!("dir={}", folder.join("tpm").display())]);
     let process = Process::start("swtpm", folder, &mut swtpm);
-    until("swtpm to listen", PATIENCE, || socket.exists().then_some(()));
+    // the file is there before it listens
+    until("swtpm to listen", PATIENCE, || UnixStream::connect(&socket).ok());
     (process, format!("swtpm:{}", socket.display()))
 }
 

@@ -38,7 +38,8 @@ impl SoftTpm {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start swtpm: {error}; `cargo xtask test` installs it"));
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !socket.exists() {
+        // the file is there before it listens
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
             assert!(Instant::now() < deadline, "swtpm does not listen");
             thread::sleep(Duration::from_millis(5));
         }
