@@ -376,12 +376,20 @@ async fn a_caller_that_gives_up_in_the_middle_of_a_refresh_loses_nothing() {
     let tokens = stage.process().await;
     stage.sign_in(&tokens).await.unwrap();
     stage.advance(900);
-    stage.refresh(|_| {
-        std::thread::sleep(Duration::from_millis(150));
+    let (asked, mut refreshing) = tokio::sync::mpsc::unbounded_channel();
+    let (given_up, answer) = std::sync::mpsc::channel::<()>();
+    let answer = std::sync::Mutex::new(answer);
+    stage.refresh(move |_| {
+        asked.send(()).unwrap();
+        // until the test lets go of the other end
+        let _ = answer.lock().unwrap().recv();
         None
     });
-    let gave_up = tokio::time::timeout(Duration::from_millis(75), tokens.session()).await;
-    assert!(gave_up.is_err());
+    tokio::select! {
+        session = tokens.session() => panic!("{session:?} before the answer"),
+        _ = refreshing.recv() => {}
+    }
+    drop(given_up);
     assert_eq!(tokens.session().await.unwrap().token.expose(), "session-2");
     stage.advance(900);
     assert_eq!(tokens.session().await.unwrap().token.expose(), "session-3", "the rotated refresh token was kept");
