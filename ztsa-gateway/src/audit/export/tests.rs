@@ -175,9 +175,11 @@ async fn a_collector_that_is_busy_is_asked_again_when_it_says_and_loses_nothing(
         (200, &[("content-type", "text/html; charset=utf-8")], b"<html>Please sign in</html>"),
     ]);
     let audit = start(&config(&folder, &format!("{endpoint}/v1/logs?key=hush#")));
-    audit.start(&scope.spawner());
-    let asked = Instant::now();
+    // all of them wait before any is sent: they go together
     write(&audit, 3);
+    audit.flush().await;
+    let asked = Instant::now();
+    audit.start(&scope.spawner());
     until("the first refusal", || audit.state().export.unwrap().outage.is_some()).await;
     let outage = audit.state().export.unwrap().outage.unwrap();
     assert!(outage.contains("answered with status 429") && !outage.contains("hush"), "{outage}");
