@@ -27,10 +27,14 @@ fn id_token(nonce: &str) -> String {
     format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(json!({ "nonce": nonce }).to_string()))
 }
 
+/// How long a sign-in waits that ends by itself.
+const LONG: Duration = Duration::from_secs(30);
+
 /// Plays the person's browser: takes the URL, and comes back with what the test makes of it.
 async fn sign_in(
     back: impl Fn(&Url) -> Vec<(&'static str, String)>,
     wrong_nonce: bool,
+    wait: Duration,
 ) -> (Script, Result<IssuerTokens, LoginError>) {
     let asked: Arc<Mutex<Option<Url>>> = Arc::default();
     let at_issuer = Arc::clone(&asked);
@@ -50,7 +54,7 @@ async fn sign_in(
     let (urls, mut opened) = mpsc::unbounded_channel();
     let flow = BrowserFlow::new(move |url: &str| urls.send(url.to_owned()).unwrap())
         .demand(Demand { max_age: Some(60), acr_values: Some("mfa".to_owned()), fresh: false })
-        .wait(Duration::from_millis(700));
+        .wait(wait);
     let http = Http::new(&Config::new(&script.url).unwrap()).unwrap();
     let (issuer, key) = (issuer(&script.url), SoftwareKey::generate().unwrap());
     let browser = async {
@@ -78,7 +82,7 @@ fn origin(url: &Url) -> String {
 #[tokio::test]
 async fn the_browser_comes_back_and_the_person_is_in() {
     let back = |url: &Url| vec![("code", "c".to_owned()), ("state", state(url)), ("iss", origin(url))];
-    let (script, done) = sign_in(back, false).await;
+    let (script, done) = sign_in(back, false, LONG).await;
     assert_eq!(done.unwrap().access_token.expose(), "a");
     assert_eq!(script.received().len(), 1);
 }
@@ -87,14 +91,17 @@ async fn the_browser_comes_back_and_the_person_is_in() {
 async fn what_does_not_belong_to_this_sign_in_is_refused() {
     let code = || ("code", "c".to_owned());
     let (_, done) =
-        sign_in(|url| vec![code(), ("state", state(url)), ("iss", "https://evil.example".to_owned())], false).await;
+        sign_in(|url| vec![code(), ("state", state(url)), ("iss", "https://evil.example".to_owned())], false, LONG)
+            .await;
     assert!(done.unwrap_err().to_string().contains("another issuer"));
-    let (_, done) = sign_in(|url| vec![code(), ("state", state(url))], false).await;
+    let (_, done) = sign_in(|url| vec![code(), ("state", state(url))], false, LONG).await;
     assert!(done.unwrap_err().to_string().contains("another issuer"), "iss is missing though announced");
-    let (script, done) = sign_in(|url| vec![code(), ("state", "guess".to_owned()), ("iss", origin(url))], false).await;
+    let (script, done) =
+        sign_in(|url| vec![code(), ("state", "guess".to_owned()), ("iss", origin(url))], false, Duration::from_secs(2))
+            .await;
     assert!(matches!(done, Err(LoginError::NoCallback { .. })), "a foreign callback does not end the sign-in");
     assert!(script.received().is_empty());
-    let (_, done) = sign_in(|url| vec![code(), ("state", state(url)), ("iss", origin(url))], true).await;
+    let (_, done) = sign_in(|url| vec![code(), ("state", state(url)), ("iss", origin(url))], true, LONG).await;
     assert!(done.unwrap_err().to_string().contains("nonce"));
 }
 
@@ -109,7 +116,7 @@ async fn a_refusal_is_told_with_its_words() {
             ("iss", origin(url)),
         ]
     };
-    let (_, done) = sign_in(back, false).await;
+    let (_, done) = sign_in(back, false, LONG).await;
     assert_eq!(done.unwrap_err().to_string(), "the sign-in was denied: you may not (access_denied)");
 }
 
