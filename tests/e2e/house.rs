@@ -133,7 +133,9 @@ impl House {
     pub async fn audit(&self, what: &str, mut satisfies: impl FnMut(&Value) -> bool) -> Value {
         until(&format!("a line of the audit log: {what}"), || {
             let text = fs::read_to_string(self.folder.join("dev/audit.ndjson")).unwrap_or_default();
-            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            // the last line may not be whole yet
+            let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let lines = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
             lines.into_iter().find(|line| satisfies(line))
         })
         .await

@@ -118,10 +118,12 @@ impl Gateway {
         self.process.resume();
     }
 
-    /// The lines of the audit log so far.
+    /// The lines of the audit log so far; the last may not be whole yet, and is left out then.
     pub fn audit(&self) -> String {
         let files = [self.folder.join("dev/audit.ndjson"), self.folder.join("audit.ndjson")];
-        files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default()
+        let mut text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
     }
 }
 
