@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long anything may take, on a machine with other work to do.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long bytes that must not come are waited for.
 pub const SILENCE: Duration = Duration::from_millis(200);
 
