@@ -2,7 +2,7 @@
 
 use crate::gateway::{App, Gateway, Issuer};
 use crate::home::Home;
-use crate::process::{finish, free_port};
+use crate::process::{PATIENCE, finish, free_port, until};
 use crate::program::certificate::Authority;
 use crate::program::haproxy::HaProxy;
 use crate::program::oidc_provider::OidcProvider;
@@ -27,9 +27,6 @@ fn psql_queries_through_haproxy_and_the_gateway() {
     let mut psql = home.ztsa(&["connect", "orders", "--", "psql", "-U", "app", "-d", "postgres", "-Atc"]);
     assert_eq!(finish(psql.arg("select count(*) from generate_series(1, 100000)")).ok(), "100000\n");
     // an extended CONNECT is an upgrade to HAProxy
-    let log = balancer.log();
-    assert!(
-        log.contains(" 101 ") && log.contains("/.well-known/masque/tcp/orders/"),
-        "HAProxy carried no tunnel:\n{log}"
-    );
+    let tunnel = |line: &str| line.contains(" 101 ") && line.contains("/.well-known/masque/tcp/orders/");
+    until("HAProxy to tell of the tunnel", PATIENCE, || balancer.log().lines().any(tunnel).then_some(()));
 }
