@@ -1,7 +1,5 @@
 //! Forty programs that do not read: the others on the same connection do not notice.
 
-use std::time::{Duration, Instant};
-
 use tokio::io::AsyncWriteExt as _;
 use ztsa_net::task::Scope;
 
@@ -32,12 +30,13 @@ async fn a_reader_that_pauses_does_not_stop_the_other_tunnels() {
     for stream in &mut paused {
         assert_eq!(take(stream, 1).await, "x");
     }
-    let begun = Instant::now();
     let mut live = soon("the next stream", client.connect("echo")).await.unwrap();
-    for number in 0..50 {
-        echo(&mut live, &format!("question {number}\n")).await;
-    }
-    assert!(begun.elapsed() < Duration::from_secs(5), "50 questions took {:?}", begun.elapsed());
+    let questions = async {
+        for number in 0..50 {
+            echo(&mut live, &format!("question {number}\n")).await;
+        }
+    };
+    soon("50 answers", questions).await;
     // a paused reader that goes on finds its bytes
     assert_eq!(take(&mut paused[7], 300_000).await.len(), 300_000);
     drop(paused);

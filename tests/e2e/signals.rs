@@ -25,13 +25,13 @@ fn told(token: &Path, ca: Option<&Path>) -> String {
     format!("[[signals.receiver]]\nname = \"listener\"\naudience = \"listener\"\ntoken_file = {token:?}\n{ca}")
 }
 
-/// The table of the gateway that listens.
+/// The table of the gateway that listens. No heartbeat comes in time to bring along a signal that woke nobody.
 fn listens(teller: &House, token: &Path, more: &str) -> String {
     let (url, ca) = (teller.dev.url(), teller.dev.ca_file());
     let issuer = teller.dev.issuer();
     format!(
         "[[signals.transmitter]]\nname = \"teller\"\nissuer = \"{url}\"\naudiences = [\"listener\"]\n\
-         api_token_file = {token:?}\nca_file = {ca:?}\nprivate = true\npeople = [\"dev\"]\nverify_every = \"10s\"\n\
+         api_token_file = {token:?}\nca_file = {ca:?}\nprivate = true\npeople = [\"dev\"]\nverify_every = \"60s\"\n\
          aliases = {{ \"{issuer}\" = \"dev\" }}\n{more}\n"
     )
 }
@@ -89,12 +89,12 @@ async fn what_ends_at_one_gateway_ends_at_another_that_polls() {
     let stream = agreed(&teller).await;
     assert_eq!(stream["delivery"]["method"], "urn:ietf:rfc:8936", "{stream}");
     let took = ends_at_both(&teller, &listener).await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
     // the listener restarts, finds its stream again, and what was told meanwhile comes
     let restarted = listener.restart().await;
     assert_eq!(agreed(&teller).await["stream_id"], stream["stream_id"]);
     let took = ends_at_both(&teller, &restarted).await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +112,7 @@ async fn what_ends_at_one_gateway_ends_at_another_that_is_pushed_to() {
     assert_eq!(stream["delivery"]["endpoint_url"], endpoint);
     assert_eq!(stream["delivery"].get("authorization_header"), None, "a credential is never shown");
     let took = ends_at_both(&teller, &listener).await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

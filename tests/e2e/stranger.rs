@@ -44,7 +44,7 @@ async fn what_is_no_tls_is_ended_at_once() {
         let mut stream = TcpStream::connect(house.address()).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let ended = async { while let Ok(1..) = stream.read(&mut [0; 1024]).await {} };
-        tokio::time::timeout(Duration::from_secs(5), ended).await.expect("it is ended before a deadline");
+        tokio::time::timeout(Duration::from_secs(9), ended).await.expect("it is ended before a deadline");
     }
 }
 

@@ -87,7 +87,7 @@ fn a_key_store_that_never_answers_hangs_neither_start_nor_end() {
     let started = Instant::now();
     login(&home, &gateway, Some(&bus), "auto").ok();
     // three seconds for the key store; the rest is the sign-in on a busy machine
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
     assert_eq!(status(&home, Some(&bus))["store"], "file");
     keyring.resume();
 }

@@ -221,7 +221,7 @@ mod tests {
         });
         let problem = dialled.unwrap_err();
         assert_eq!((problem.code.as_str(), problem.detail.as_str()), ("session.revoked", "left on a train"));
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         assert_eq!(revoked.tunnels, 1);
         drop(lease);
         assert_eq!(tunnels(&world).await, ["Reset session.revoked"]);

@@ -36,7 +36,7 @@ async fn a_disk_that_is_full_for_a_while_loses_nothing_and_stops_nobody() {
     for _ in 0..500 {
         audit.record(record(Activity::Connect, Outcome::Success));
     }
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(asked.elapsed() < Duration::from_secs(5));
     audit.flush().await;
     let state = audit.state();
     assert!(state.outage.unwrap().contains("No space left on device") && state.lost == 0);

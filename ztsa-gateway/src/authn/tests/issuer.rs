@@ -85,11 +85,11 @@ async fn an_issuer_that_hangs_is_given_up_on() {
     world.site.page(DISCOVERY, (0, "", String::new()));
     let asked = std::time::Instant::now();
     assert!(matches!(failure(&world, NOW).await, IssuerError::Timeout { .. }));
-    assert!(asked.elapsed() < Duration::from_secs(8));
+    assert!(asked.elapsed() < Duration::from_secs(20));
     // the next ones do not wait as well
     let asked = std::time::Instant::now();
     assert!(matches!(failure(&world, after(1)).await, IssuerError::Timeout { .. }));
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(asked.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]

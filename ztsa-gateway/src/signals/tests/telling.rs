@@ -372,7 +372,7 @@ async fn a_receiver_that_never_answers_holds_up_nobody_and_loses_nothing() {
     for number in 0..50 {
         teller.world.session(&format!("user{number}"), &["dev"], "shared");
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     assert!(matches!(teller.next(&stream, OTHER).await.event.happening, Happening::SessionEstablished { .. }));
     teller.restart().await;
     let heard = ear.count(52).await;
