@@ -9,10 +9,12 @@ mod event;
 mod export;
 mod input;
 mod log;
+mod note;
 mod own;
 mod queue;
 mod record;
 mod rotation;
+mod stand;
 pub mod verify;
 mod writer;
 

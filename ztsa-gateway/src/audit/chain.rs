@@ -42,6 +42,15 @@ pub(super) struct Link {
     pub(super) code: String,
     /// The signature, in a checkpoint.
     pub(super) checkpoint: Option<String>,
+    /// The lines that nothing shows the gateway to have written, in an event about that.
+    pub(super) unvouched: Option<Range>,
+}
+
+/// Lines from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Range {
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 /// Why a line is no link.
@@ -106,6 +115,12 @@ impl Link {
         Self::of(line, body, stated)
     }
 
+    /// Where the chain stood before it, by its own word.
+    pub(super) fn before(&self) -> Head {
+        let sequence = self.head.sequence.saturating_sub(1);
+        Head { chain: self.head.chain.clone(), sequence, hash: self.previous.clone() }
+    }
+
     fn of(line: &[u8], body: &[u8], stated: &str) -> Option<Link> {
         let rest = body.strip_suffix(b"\"")?;
         let (rest, previous) = rest.split_at_checked(rest.len().checked_sub(HEX)?)?;
@@ -114,14 +129,20 @@ impl Link {
         let chain = metadata.uid.strip_suffix(&format!("-{}", metadata.sequence))?.to_owned();
         let head = Head { chain, sequence: metadata.sequence, hash: stated.to_owned() };
         let previous = std::str::from_utf8(previous).ok()?.to_owned();
-        Some(Link { previous, head, code: metadata.event_code, checkpoint: unmapped.checkpoint })
+        let Unmapped { checkpoint, unvouched } = unmapped;
+        Some(Link { previous, head, code: metadata.event_code, checkpoint, unvouched })
     }
 }
 
 /// The hash of some bytes.
 pub(super) fn hash(bytes: &[u8]) -> Hash {
+    hex(digest(&SHA256, bytes).as_ref())
+}
+
+/// Writes bytes in lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = Vec::with_capacity(HEX);
-    for byte in digest(&SHA256, bytes).as_ref() {
+    for byte in bytes {
         // a vector takes every byte
         let _ = write!(text, "{byte:02x}");
     }
@@ -164,6 +185,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Unmapped {
     checkpoint: Option<String>,
+    unvouched: Option<Range>,
 }
 
 #[cfg(test)]

@@ -1,33 +1,35 @@
 //! The file that lines are appended to: 0600, and continued where it ended.
 //!
-//! Beside it stands `FILE.head`: the last line's number and hash, so that a chain goes on in a new file too, and lines taken
-//! from the end of the old one are missed.
+//! Where it ended is the word of its `note`; what stands there instead is never gone on from as if the gateway had written it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use serde_json::Value;
+use ztsa_proto::jws::{Signer as _, SoftwareKey};
 
 use super::chain::{Head, Link};
+use super::checkpoint;
+use super::note::{self, Note};
 use super::own::Own;
+use super::stand::{Stand, stand};
 
 /// How often it is looked whether somebody moved the file away.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// The longest line that is looked for at the end of a file.
 pub(super) const LONGEST: u64 = 4 * 1024 * 1024;
-/// How long another gateway that ends may still hold the log.
-const HELD: Duration = Duration::from_secs(3);
-/// The length of what `FILE.head` holds: always the same, so that a full disk takes it too.
-const HEAD: usize = 192;
 
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) path: PathBuf,
     file: File,
-    note: Option<File>,
+    note: Option<Note>,
+    /// What the note is sealed with.
+    key: hmac::Key,
     /// The end of the last whole line.
     size: u64,
     /// When the first line of the file was written, in milliseconds since 1970.
@@ -47,32 +49,45 @@ pub(super) struct Opened {
 }
 
 impl Log {
-    /// Opens or creates the file, finds where its chain stands, and cuts off a line that is not whole.
-    pub(super) fn open(path: &Path) -> std::io::Result<Opened> {
+    /// Opens or creates the file, finds where its chain stands, and cuts off a line that is not whole. What the gateway did not
+    /// write is moved away.
+    pub(super) fn open(path: &Path, signing: &SoftwareKey) -> std::io::Result<Opened> {
         let mut file = append_to(path)?;
-        let mut wrong = Vec::new();
+        let key = note::key(signing);
         let opened = |file, note, size, began| Log {
             path: path.to_owned(),
             file,
             note,
+            key: key.clone(),
             size,
             began,
             torn: false,
             looked: Instant::now(),
         };
         if !file.metadata()?.is_file() {
-            return Ok(Opened { log: opened(file, None, 0, None), head: Head::new(), wrong });
+            return Ok(Opened { log: opened(file, None, 0, None), head: Head::new(), wrong: Vec::new() });
         }
         // before anything is looked at or cut off
-        let note = open_note(path)?;
-        let (size, fragment, last) = tail(&mut file)?;
+        let note = Note::open(path, &key)?;
+        let (mut size, fragment, end) = tail(&mut file)?;
         if !fragment.is_empty() {
             file.set_len(size)?;
+        }
+        let mut began = first(&mut file)?;
+        let signed = |link: &Link| {
+            let claims = link.checkpoint.as_deref().map(|text| checkpoint::read(text, Some(signing.public_key())));
+            claims.and_then(Result::ok).is_some_and(|claims| link.before() == claims.head)
+        };
+        let Stand { head, mut wrong, replaced } = stand(&end, note.read(), signed);
+        if replaced {
+            let aside = aside(path, head.sequence);
+            std::fs::rename(path, &aside)?;
+            (file, size, began) = (append_to(path)?, 0, None);
+            wrong.push(Own::Replaced(head.sequence, aside));
+        }
+        if !fragment.is_empty() {
             wrong.push(Own::Cut(fragment));
         }
-        let began = first(&mut file)?;
-        let noted = read_head(&note);
-        let head = stand(last.as_deref(), noted, &mut wrong);
         let log = opened(file, Some(note), size, began);
         log.note(&head);
         Ok(Opened { log, head, wrong })
@@ -133,7 +148,7 @@ impl Log {
         let about = file.metadata()?;
         // the note stays the same file
         self.note = match self.note.take().filter(|_| about.is_file()) {
-            None if about.is_file() => Some(open_note(&self.path)?),
+            None if about.is_file() => Some(Note::open(&self.path, &self.key)?),
             note => note,
         };
         (self.file, self.size, self.began) = (file, about.len(), None);
@@ -150,13 +165,9 @@ impl Log {
         self.began
     }
 
-    /// Notes where the chain stands. A note that cannot be written is made good by the next.
     fn note(&self, head: &Head) {
-        let Some(note) = &self.note else { return };
-        let text = serde_json::to_string(head).unwrap_or_default();
-        let text = format!("{text:<width$}\n", width = HEAD - 1);
-        if let Err(cause) = note.write_all_at(text.as_bytes(), 0) {
-            tracing::debug!(%cause, "the head of the audit log's chain is not noted");
+        if let Some(note) = &self.note {
+            note.write(head);
         }
     }
 
@@ -170,44 +181,15 @@ impl Log {
     }
 }
 
-/// Names the file that the head of a log's chain is noted in.
-pub(super) fn note_of(path: &Path) -> PathBuf {
+/// Names what a file is moved to that the gateway did not write: no pattern for the log's own files finds it.
+fn aside(path: &Path, sequence: u64) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".head");
+    name.push(format!(".replaced-{sequence:012}"));
     PathBuf::from(name)
 }
 
-/// Reads what is noted of a chain's head.
-pub(super) fn read_head(note: &File) -> Option<Head> {
-    let mut text = [0; HEAD];
-    let count = note.read_at(&mut text, 0).ok()?;
-    serde_json::from_slice(text.get(..count)?.trim_ascii_end()).ok()
-}
-
-/// Decides where the chain goes on.
-fn stand(last: Option<&[u8]>, noted: Option<Head>, wrong: &mut Vec<Own>) -> Head {
-    let line = last.and_then(Link::trusting).map(|link| link.head);
-    match (line, noted) {
-        (None, None) => Head::new(),
-        // moved away meanwhile, or a log of an older version: what was noted goes on
-        (None, Some(noted)) => noted,
-        (Some(line), None) => line,
-        (Some(line), Some(noted)) if line.chain != noted.chain => line,
-        (Some(line), Some(noted)) => match line.sequence.cmp(&noted.sequence) {
-            // the gateway ended between the two
-            std::cmp::Ordering::Greater => line,
-            // should the line's own word be another, the next line shows it
-            std::cmp::Ordering::Equal => noted,
-            std::cmp::Ordering::Less => {
-                wrong.push(Own::Missing(line.sequence, noted.sequence));
-                noted
-            }
-        },
-    }
-}
-
-/// The end of the last whole line, what follows it, and that line.
-fn tail(file: &mut File) -> std::io::Result<(u64, Vec<u8>, Option<Vec<u8>>)> {
+/// The end of the last whole line, what follows it, and the whole lines before; the first of these may lack its beginning.
+fn tail(file: &mut File) -> std::io::Result<(u64, Vec<u8>, Vec<u8>)> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(2 * LONGEST);
     file.seek(SeekFrom::Start(from))?;
@@ -215,13 +197,11 @@ fn tail(file: &mut File) -> std::io::Result<(u64, Vec<u8>, Option<Vec<u8>>)> {
     file.read_to_end(&mut end)?;
     let Some(newline) = end.iter().rposition(|byte| *byte == b'\n') else {
         // not one whole line in all of it
-        return Ok((from, end, None));
+        return Ok((from, end, Vec::new()));
     };
     let fragment = end.split_off(newline + 1);
-    end.pop();
-    let last = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
     let size = length.saturating_sub(u64::try_from(fragment.len()).unwrap_or(u64::MAX));
-    Ok((size, fragment, Some(end.split_off(last))))
+    Ok((size, fragment, end))
 }
 
 /// When the first line was written.
@@ -237,19 +217,4 @@ fn append_to(path: &Path) -> std::io::Result<File> {
     let open = |read: bool| OpenOptions::new().read(read).append(true).create(true).mode(0o600).open(path);
     // what is no file may be for writing only
     open(true).or_else(|_| open(false))
-}
-
-/// Opens the note and takes it: two chains in one file would be none.
-fn open_note(path: &Path) -> std::io::Result<File> {
-    let note =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(note_of(path))?;
-    let asked = Instant::now();
-    while let Err(TryLockError::WouldBlock) = note.try_lock() {
-        // one that is about to end writes its last lines
-        if asked.elapsed() > HELD {
-            return Err(std::io::Error::other("another gateway writes to it"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(note)
 }

@@ -1,9 +1,11 @@
 //! The audit log as those who read it find it.
 
+mod forged;
 mod trouble;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,8 +44,14 @@ pub(super) fn open(path: &Path) -> Audit {
     start(&config::Audit::at(path.to_owned()))
 }
 
+/// The one key of all logs here: a gateway has it from its store.
+pub(super) fn key() -> SoftwareKey {
+    static KEY: LazyLock<SoftwareKey> = LazyLock::new(|| SoftwareKey::generate().unwrap());
+    SoftwareKey::from_pkcs8(KEY.to_pkcs8().expose()).unwrap()
+}
+
 pub(super) fn start(config: &config::Audit) -> Audit {
-    Audit::with_key(config, SoftwareKey::generate().unwrap()).unwrap()
+    Audit::with_key(config, key()).unwrap()
 }
 
 pub(super) fn lines(path: &Path) -> Vec<Value> {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ztsa_proto::jwk::Jwk;
 
-use super::chain::{Broken, Head, Link};
-use super::{checkpoint, log};
+use super::chain::{Broken, Head, Link, Range};
+use super::{checkpoint, log, note};
 
 pub use report::{Fault, Finding, Report};
 
@@ -137,14 +137,29 @@ impl Reader<'_> {
         if self.report.first.is_none() {
             self.report.first = Some(link.head.sequence);
         }
-        if matches!(link.code.as_str(), "lost" | "cut" | "missing") {
-            self.report.losses += 1;
-        }
+        self.told(at, &link);
         self.found |= self.wanted.as_ref() == Some(&link.head);
         // a line that comes again leaves the chain where it was
         if self.last.as_ref().is_none_or(|last| link.head.chain != last.chain || link.head.sequence > last.sequence) {
             self.report.last = Some(link.head.sequence);
             self.last = Some(link.head);
+        }
+    }
+
+    /// Counts what the log itself says that is wrong with it.
+    fn told(&mut self, at: (&Path, u64), link: &Link) {
+        if matches!(link.code.as_str(), "lost" | "cut" | "missing" | "unvouched" | "unnoted" | "replaced") {
+            self.report.losses += 1;
+        }
+        if link.code == "replaced" {
+            self.find(at, Some(link.head.sequence), Fault::Replaced);
+        }
+        if let Some(Range { from, to }) = link.unvouched {
+            // the last checkpoint's own line is vouched for by its signature
+            let from = self.report.signed_to.map_or(from, |signed| from.max(signed.saturating_add(2)));
+            if from <= to {
+                self.find(at, Some(link.head.sequence), Fault::Unvouched { from, to });
+            }
         }
     }
 
@@ -173,9 +188,7 @@ impl Reader<'_> {
             Ok(claims) => claims,
             Err(error) => return self.find(at, Some(link.head.sequence), Fault::Signature(error.to_string())),
         };
-        let sequence = link.head.sequence.saturating_sub(1);
-        let before = Head { chain: link.head.chain.clone(), sequence, hash: link.previous.clone() };
-        if claims.head != before {
+        if link.before() != claims.head {
             return self.find(at, Some(link.head.sequence), Fault::Signature("it was made for other lines".to_owned()));
         }
         self.report.checkpoints += 1;
@@ -184,7 +197,7 @@ impl Reader<'_> {
 
     /// Looks at what must have followed the last line.
     fn end(&mut self, path: &Path) {
-        let noted = File::open(log::note_of(path)).ok().and_then(|note| log::read_head(&note));
+        let noted = note::trusting(path);
         let last = self.last.clone();
         if let (Some(noted), Some(last)) = (noted, &last)
             && noted.chain == last.chain

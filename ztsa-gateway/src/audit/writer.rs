@@ -36,12 +36,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(config: &config::Audit, key: SoftwareKey) -> std::io::Result<Writer> {
-        let Opened { log, head, wrong } = Log::open(&config.file)?;
+        let Opened { log, head, wrong } = Log::open(&config.file, &key)?;
         let queue = Arc::new(Queue::new(config.queue, config.when_full));
-        for wrong in wrong {
+        for wrong in &wrong {
             let path = config.file.display();
             tracing::warn!(%path, "the audit log was not as it was left: {}", wrong.message());
-            queue.tell(wrong);
         }
         let (tell, written) = watch::channel(head.clone());
         let thread = Thread {
@@ -56,7 +55,7 @@ impl Writer {
             signed: Instant::now(),
             sheets: HashSet::new(),
             records: Vec::new(),
-            own: Vec::new(),
+            own: wrong,
             failed: false,
             turn_at: None,
         };
@@ -114,6 +113,10 @@ struct Batch {
 
 impl Thread {
     fn run(mut self) {
+        // what is wrong with the log is told before anything that happens now
+        if !self.own.is_empty() {
+            self.write(false);
+        }
         loop {
             let pending = self.records.len() + self.own.len();
             let work = self.queue.next(self.patience(), pending == 0);

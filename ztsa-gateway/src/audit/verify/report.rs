@@ -70,6 +70,15 @@ pub enum Fault {
     Signature(String),
     /// The line that the given checkpoint vouches for is not there, or is another one now.
     CheckpointMissing(u64),
+    /// Lines stood in the log at a start of the gateway, and nothing shows that it wrote them.
+    Unvouched {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// The gateway found another file than it had written when it started.
+    Replaced,
     /// A key was given, and no checkpoint vouches for anything.
     Unsigned,
     /// There is not one line.
@@ -97,6 +106,8 @@ impl Fault {
             Self::Unlinked => "unlinked",
             Self::OtherChain => "other_chain",
             Self::Signature(_) => "signature",
+            Self::Unvouched { .. } => "unvouched",
+            Self::Replaced => "replaced",
             Self::Unsigned => "unsigned",
             Self::Empty => "empty",
             Self::CheckpointMissing(_) => "checkpoint_missing",
@@ -134,6 +145,14 @@ impl fmt::Display for Fault {
                 f.write_str("the line is of another chain: of another log, or of one that was begun anew")
             }
             Self::Signature(cause) => write!(f, "the checkpoint does not count: {cause}"),
+            Self::Unvouched { from, to } => write!(
+                f,
+                "lines {from} to {to} stood in the log when the gateway started, and nothing shows that it wrote them: \
+                 checkpoints vouch for them only since then"
+            ),
+            Self::Replaced => f.write_str(
+                "when the gateway started, the log was not the one that it had written: the line says where that is kept",
+            ),
             Self::Unsigned => f.write_str(
                 "no checkpoint of this key vouches for any of the lines. A gateway signs after some events or minutes, \
                  when it begins a new file, and when it ends: a log without any is a very young one, or not the gateway's",
