@@ -66,7 +66,7 @@ pub struct ExportState {
     pub failures: u64,
     /// Events that the collector refused since the start.
     pub rejected: u64,
-    /// Events since the start whose files were gone before they were sent.
+    /// Events since the start that were gone from the files before they were sent.
     pub not_sent: u64,
     /// Why the collector does not take what waits.
     pub outage: Option<String>,
@@ -166,13 +166,16 @@ impl Export {
         }
     }
 
-    /// Counts lines whose file was deleted before they were sent.
+    /// Counts lines that were gone before they were sent: before the first of these, and between them.
     fn gone(&self, lines: &[Line]) {
-        let sent = self.inner.counts.sent.load(Ordering::Relaxed);
-        let next = sent.saturating_add(1);
-        let missing = lines.first().map_or(0, |first| first.sequence.saturating_sub(next));
+        let mut last = self.inner.counts.sent.load(Ordering::Relaxed);
+        let mut missing: u64 = 0;
+        for line in lines {
+            missing = missing.saturating_add(line.sequence.saturating_sub(last.saturating_add(1)));
+            last = line.sequence;
+        }
         if missing > 0 {
-            self.not_sent(missing, "their file was deleted before");
+            self.not_sent(missing, "they were not in the files any more");
         }
     }
 

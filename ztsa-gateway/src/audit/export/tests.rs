@@ -263,6 +263,29 @@ async fn events_whose_file_is_gone_before_they_are_sent_are_counted_in_the_log()
     assert_eq!(collector.sequences().concat()[0], kept);
 }
 
+#[tokio::test]
+async fn lines_that_are_gone_from_the_middle_of_what_is_sent_at_once_are_counted_too() {
+    let (folder, scope, collector) = (Folder::new(), Scope::new(), Collector::default());
+    let endpoint = collector.listen(&scope).await;
+    let config = config(&folder, &endpoint);
+    let audit = start(&config);
+    write(&audit, 10);
+    drop(audit);
+    let text = std::fs::read_to_string(folder.file()).unwrap();
+    let kept = text.split_inclusive('\n').enumerate().filter(|(at, _)| ![3, 4, 7].contains(at));
+    std::fs::write(folder.file(), kept.map(|(_, line)| line).collect::<String>()).unwrap();
+    let audit = start(&config);
+    audit.start(&scope.spawner());
+    until("the count", || audit.state().export.unwrap().not_sent > 0).await;
+    sent(&audit).await;
+    assert_eq!(audit.state().export.unwrap().not_sent, 3);
+    until("the line about it", || {
+        lines(&folder.file()).iter().any(|line| line["metadata"]["event_code"] == "not-sent" && line["count"] == 3)
+    })
+    .await;
+    assert_eq!(collector.sequences().concat()[..8], [1, 2, 3, 6, 7, 9, 10, 11]);
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let folder = Folder::new();
