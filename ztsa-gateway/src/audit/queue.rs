@@ -26,8 +26,10 @@ struct State {
     waiting: VecDeque<Record>,
     own: Vec<Own>,
     asking: Vec<oneshot::Sender<()>>,
-    /// Events that were not taken, and not told of in the log yet.
-    dropped: u64,
+    /// How many events were ever taken by the thread that writes.
+    taken: u64,
+    /// Events that were not let in, and not told of in the log yet: behind which of all that ever were taken, and how many.
+    gaps: VecDeque<(u64, u64)>,
     refused: u64,
     lost: u64,
     /// Nothing new is admitted.
@@ -68,8 +70,7 @@ impl Queue {
             return;
         }
         if state.waiting.len() >= self.room {
-            state.dropped += 1;
-            state.lost += 1;
+            state.drop_one();
             if state.lost == 1 {
                 tracing::warn!("the audit queue is full: events are lost, and counted in the log");
             }
@@ -125,11 +126,9 @@ impl Queue {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let mut work = Work { closing: state.closing, ..Work::default() };
         if written {
-            let count = state.waiting.len().min(BATCH);
-            work.records.extend(state.waiting.drain(..count));
+            let lost = state.take(&mut work.records);
             work.own = std::mem::take(&mut state.own);
-            let counts = [(std::mem::take(&mut state.dropped), Own::Lost as fn(u64) -> Own)];
-            work.own.extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, own)| own(count)));
+            work.own.extend(lost.map(Own::Lost));
             if state.waiting.len() < self.room / 2 {
                 state.full = false;
                 let refused = std::mem::take(&mut state.refused);
@@ -161,6 +160,29 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts an event that is not let in, where it would have stood.
+    fn drop_one(&mut self) {
+        self.lost += 1;
+        let behind = self.taken.saturating_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
+        match self.gaps.back_mut().filter(|(at, _)| *at == behind) {
+            Some((_, count)) => *count += 1,
+            // never more than events that wait: one stands between any two
+            None => self.gaps.push_back((behind, 1)),
+        }
+    }
+
+    /// Takes what is written next, not beyond where events are missing; says how many are missing there.
+    fn take(&mut self, records: &mut Vec<Record>) -> Option<u64> {
+        let gap = self.gaps.front().map_or(u64::MAX, |(at, _)| at.saturating_sub(self.taken));
+        let count = self.waiting.len().min(BATCH).min(usize::try_from(gap).unwrap_or(usize::MAX));
+        records.extend(self.waiting.drain(..count));
+        self.taken = self.taken.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let reached = self.gaps.front().is_some_and(|(at, _)| *at <= self.taken);
+        reached.then(|| self.gaps.pop_front()).flatten().map(|(_, lost)| lost)
     }
 }
 

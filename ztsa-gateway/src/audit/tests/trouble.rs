@@ -70,6 +70,29 @@ async fn what_a_full_queue_does_not_take_is_counted_in_the_chain() {
 }
 
 #[tokio::test]
+async fn what_was_lost_is_told_where_it_is_missing() {
+    let folder = Folder::new();
+    let audit = full(&folder, 1000, WhenFull::Drop);
+    audit.record(record(Activity::SignIn, Outcome::Success));
+    audit.flush().await;
+    for _ in 0..1500 {
+        audit.record(record(Activity::Connect, Outcome::Success));
+    }
+    assert_eq!((audit.lost(), audit.state().waiting), (500, 1000));
+    mend(&folder);
+    written(&audit).await;
+    audit.record(record(Activity::SignOut, Outcome::Success));
+    audit.flush().await;
+    let lines = lines(&folder.file());
+    let at = lines.iter().position(|line| line["metadata"]["event_code"] == "lost").unwrap();
+    assert_eq!(
+        (at, &lines[at]["count"], lines.len()),
+        (1001, &json!(500), 1003),
+        "behind all that waited, before the next"
+    );
+}
+
+#[tokio::test]
 async fn a_gateway_that_must_write_everything_admits_nothing_while_it_cannot() {
     let folder = Folder::new();
     let audit = full(&folder, 64, WhenFull::Refuse);
