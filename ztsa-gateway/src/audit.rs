@@ -109,7 +109,7 @@ impl Audit {
 
     /// Records an event; never waits. What the queue cannot take is counted in [`State::lost`] and in the log.
     pub fn record(&self, record: Record) {
-        self.writer.queue.push(record);
+        self.writer.queue.push(record, || self.is_behind());
     }
 
     /// Makes what many decisions share; each file of the log has it once, before the first decision that names it.
@@ -119,8 +119,11 @@ impl Audit {
 
     /// Says whether nothing new may be admitted, because no more events can wait and the configuration asks for that.
     pub fn refuses(&self) -> bool {
-        let behind = || self.export.as_ref().is_some_and(Export::is_full);
-        self.when_full == WhenFull::Refuse && (self.writer.queue.refuses() || behind())
+        self.when_full == WhenFull::Refuse && (self.writer.queue.refuses() || self.is_behind())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.export.as_ref().is_some_and(Export::is_full)
     }
 
     /// Says how the log is.

@@ -162,6 +162,7 @@ impl Export {
             if let Some(last) = lines.last() {
                 self.inner.counts.sent.store(last.sequence, Ordering::Relaxed);
                 cursor.write(&head.chain, last.sequence);
+                self.inner.queue.advance(|| self.is_full());
             }
         }
     }

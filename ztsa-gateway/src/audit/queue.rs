@@ -32,8 +32,10 @@ struct State {
     gaps: VecDeque<(u64, u64)>,
     refused: u64,
     lost: u64,
-    /// Nothing new is admitted.
+    /// Nothing new is admitted for want of room.
     full: bool,
+    /// Nothing new is admitted because of what waits for the collector.
+    behind: bool,
     /// Why the disk does not take what waits.
     outage: Option<String>,
     closing: bool,
@@ -61,13 +63,16 @@ impl Queue {
         Self { room, when_full, state: Mutex::default(), wake: Condvar::new() }
     }
 
-    /// Takes an event, or counts it.
-    pub(super) fn push(&self, record: Record) {
+    /// Takes an event, or counts it; `behind` says whether more wait for the collector than may.
+    pub(super) fn push(&self, record: Record, behind: impl FnOnce() -> bool) {
         let mut state = self.lock();
-        if state.full && self.when_full == WhenFull::Refuse && is_refusal(&record) {
-            // whoever tries again and again does not use up what is kept for those who are connected
-            state.refused += 1;
-            return;
+        if self.when_full == WhenFull::Refuse && is_refusal(&record) {
+            state.behind = behind();
+            if state.full || state.behind {
+                // whoever tries again and again does not use up what is kept for those who are connected, and feeds no outbox
+                state.refused += 1;
+                return;
+            }
         }
         if state.waiting.len() >= self.room {
             state.drop_one();
@@ -92,6 +97,16 @@ impl Queue {
     pub(super) fn tell(&self, own: Own) {
         self.lock().own.push(own);
         self.wake.notify_one();
+    }
+
+    /// Looks again whether more wait for the collector than may: it has taken some.
+    pub(super) fn advance(&self, behind: impl FnOnce() -> bool) {
+        let mut state = self.lock();
+        if state.behind && !behind() {
+            state.behind = false;
+            drop(state);
+            self.wake.notify_one();
+        }
     }
 
     /// Says whether nothing new may be admitted for want of room.
@@ -119,7 +134,7 @@ impl Queue {
     /// Waits for work, at most so long. While what was taken before is not `written`, nothing more is taken.
     pub(super) fn next(&self, patience: Duration, written: bool) -> Work {
         let idle = |state: &mut State| {
-            let nothing = !written || (state.waiting.is_empty() && state.own.is_empty());
+            let nothing = !written || (state.waiting.is_empty() && state.own.is_empty() && !state.admits_again());
             nothing && state.asking.is_empty() && !state.closing
         };
         let waited = self.wake.wait_timeout_while(self.lock(), patience, idle);
@@ -131,8 +146,9 @@ impl Queue {
             work.own.extend(lost.map(Own::Lost));
             if state.waiting.len() < self.room / 2 {
                 state.full = false;
-                let refused = std::mem::take(&mut state.refused);
-                work.own.extend((refused > 0).then_some(Own::Refused(refused)));
+            }
+            if state.admits_again() || (state.refused > 0 && state.closing && state.waiting.is_empty()) {
+                work.own.push(Own::Refused(std::mem::take(&mut state.refused)));
             }
         }
         if !written || state.waiting.is_empty() {
@@ -164,6 +180,11 @@ impl Queue {
 }
 
 impl State {
+    /// Says whether requests were refused, and are not any more: how many is to be told.
+    fn admits_again(&self) -> bool {
+        self.refused > 0 && !self.full && !self.behind
+    }
+
     /// Counts an event that is not let in, where it would have stood.
     fn drop_one(&mut self) {
         self.lost += 1;

@@ -225,6 +225,8 @@ async fn a_collector_that_never_answers_holds_up_nobody_unless_it_must() {
     write(&audit, 1);
     audit.flush().await;
     assert!(audit.refuses(), "what is configured to be told is told before anything new");
+    (0..1000).for_each(|_| audit.record(record(Activity::Connect, Outcome::Failure)));
+    audit.flush().await;
     until("the timeout", || audit.state().export.unwrap().outage.is_some()).await;
     assert!(audit.state().export.unwrap().outage.unwrap().contains("did not answer in time"));
     assert_eq!((lines(&folder.file()).len(), audit.lost()), (100, 0));
@@ -235,9 +237,33 @@ async fn a_collector_that_never_answers_holds_up_nobody_unless_it_must() {
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let app = axum::Router::new().route("/v1/logs", axum::routing::post(Collector::take)).with_state(collector.clone());
     scope.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    until("the line about who was refused", || lines(&folder.file()).len() > 100).await;
     sent(&audit).await;
     assert!(!audit.refuses());
-    assert_eq!(collector.sequences().concat(), (1..=100).collect::<Vec<_>>());
+    let lines = lines(&folder.file());
+    let refused = lines.last().unwrap();
+    assert_eq!((&refused["metadata"]["event_code"], &refused["count"]), (&"refused".into(), &1000.into()));
+    assert_eq!(collector.sequences().concat(), (1..=101).collect::<Vec<_>>(), "they did not feed what made them");
+}
+
+#[tokio::test]
+async fn who_was_refused_is_counted_also_when_the_gateway_ends_before_the_collector_comes_back() {
+    let folder = Folder::new();
+    let mut config = config(&folder, "http://127.0.0.1:9");
+    config.when_full = WhenFull::Refuse;
+    if let Some(otlp) = &mut config.otlp {
+        otlp.outbox = 10;
+    }
+    let audit = start(&config);
+    write(&audit, 10);
+    audit.flush().await;
+    (0..1000).for_each(|_| audit.record(record(Activity::Connect, Outcome::Failure)));
+    write(&audit, 1);
+    drop(audit);
+    let lines = lines(&folder.file());
+    let counted = lines.iter().filter(|line| line["metadata"]["event_code"] == "refused");
+    assert_eq!(counted.map(|line| line["count"].clone()).collect::<Vec<_>>(), [1000]);
+    assert_eq!(lines.len(), 13, "and one line each for those who are connected");
 }
 
 #[tokio::test]
