@@ -91,24 +91,37 @@ impl Leases {
         self.limits.store(Arc::new(limits));
     }
 
+    /// Says whether one more tunnel of a session could be registered now.
+    ///
+    /// # Errors
+    /// `gateway.limit` when the node or the session has as many tunnels as it may have.
+    pub fn room(&self, session: &SessionId) -> Result<(), Box<Problem>> {
+        self.room_in(&self.table(), session)
+    }
+
+    fn room_in(&self, table: &Table, session: &SessionId) -> Result<(), Box<Problem>> {
+        let limits = self.limits.load();
+        let of = table.count(&Selector::Session(session.clone()));
+        let node_full = table.len() >= size(limits.max_tunnels);
+        if !node_full && of < size(limits.tunnels_per_session) {
+            return Ok(());
+        }
+        let mut problem = problem::new("gateway.limit");
+        problem.detail = if node_full {
+            format!("this gateway carries {} tunnels, as many as it may", table.len())
+        } else {
+            format!("this session has {of} open tunnels, as many as it may")
+        };
+        Err(Box::new(problem))
+    }
+
     /// Registers a tunnel.
     ///
     /// # Errors
     /// `gateway.limit` when the node or the session has as many tunnels as it may have.
     pub fn open(&self, opening: Opening) -> Result<Lease, Box<Problem>> {
-        let limits = self.limits.load();
         let mut table = self.table();
-        let session = table.count(&Selector::Session(opening.session.id.clone()));
-        let node_full = table.len() >= size(limits.max_tunnels);
-        if node_full || session >= size(limits.tunnels_per_session) {
-            let mut problem = problem::new("gateway.limit");
-            problem.detail = if node_full {
-                format!("this gateway carries {} tunnels, as many as it may", table.len())
-            } else {
-                format!("this session has {session} open tunnels, as many as it may")
-            };
-            return Err(Box::new(problem));
-        }
+        self.room_in(&table, &opening.session.id)?;
         let tunnel = table.insert(opening);
         self.measures.opened.add(1);
         Ok(Lease { tunnel, registry: self.clone() })

@@ -69,11 +69,25 @@ impl Tickets {
         Self { store, live: Arc::new(Mutex::new(live)) }
     }
 
-    /// Makes a ticket for one app.
+    /// Says whether a session could have such a ticket now.
     ///
     /// # Errors
     /// `request.invalid` for a time of zero or above [`MAX_LIFETIME`], or for no use at all; `gateway.limit` when the
     /// session has as many tickets as it may have.
+    pub fn room(&self, session: &SessionId, lasts: Option<Duration>, uses: Option<u32>) -> Result<(), Box<Problem>> {
+        if lasts.is_some_and(|lasts| lasts.is_zero() || lasts > MAX_LIFETIME) {
+            return Err(invalid("a ticket lasts between one second and one hour"));
+        }
+        if uses == Some(0) {
+            return Err(invalid("a ticket is good for one use at least"));
+        }
+        self.live().room(session)
+    }
+
+    /// Makes a ticket for one app.
+    ///
+    /// # Errors
+    /// As for [`Tickets::room`].
     pub fn mint(
         &self,
         session: &Session,
@@ -82,13 +96,8 @@ impl Tickets {
         uses: Option<u32>,
         now: UnixTime,
     ) -> Result<(Secret<String>, Ticket), Box<Problem>> {
+        self.room(&session.id, lasts, uses)?;
         let lasts = lasts.unwrap_or(DEFAULT_LIFETIME);
-        if lasts.is_zero() || lasts > MAX_LIFETIME {
-            return Err(invalid("a ticket lasts between one second and one hour"));
-        }
-        if uses == Some(0) {
-            return Err(invalid("a ticket is good for one use at least"));
-        }
         let identity =
             serde_json::to_string(&*session.identity).map_err(|_| Box::new(problem::new("gateway.unavailable")))?;
         let secret = format!("{PREFIX}{}{}", random_id(), random_id());
@@ -107,11 +116,7 @@ impl Tickets {
         };
         let session = Arc::new(stand_in(&ticket, Arc::clone(&session.identity)));
         let mut live = self.live();
-        if live.sessions.get(&ticket.session).map_or(0, HashSet::len) >= MAX_PER_SESSION {
-            let mut problem = problem::new("gateway.limit");
-            problem.detail = format!("this session has {MAX_PER_SESSION} tickets, as many as it may");
-            return Err(Box::new(problem));
-        }
+        live.room(&ticket.session)?;
         live.insert(Live { ticket: ticket.clone(), session });
         self.store.put_ticket(ticket.clone());
         Ok((Secret::new(secret), ticket))
@@ -185,6 +190,15 @@ impl Tickets {
 }
 
 impl Table {
+    fn room(&self, session: &SessionId) -> Result<(), Box<Problem>> {
+        if self.sessions.get(session).map_or(0, HashSet::len) < MAX_PER_SESSION {
+            return Ok(());
+        }
+        let mut problem = problem::new("gateway.limit");
+        problem.detail = format!("this session has {MAX_PER_SESSION} tickets, as many as it may");
+        Err(Box::new(problem))
+    }
+
     fn insert(&mut self, live: Live) {
         let (session, hash) = (live.ticket.session.clone(), live.ticket.secret_sha256.clone());
         self.sessions.entry(session).or_default().insert(hash.clone());

@@ -51,8 +51,14 @@ impl Engine {
         let app = app.ok_or_else(invalid)?;
         let asked = Asked { session: &live.session, app: &app, to, peer, grant: None, ticket: Some(&live.ticket.id) };
         let lease = self.lease(&asked, now)?;
-        // the last use may have gone to somebody else meanwhile
-        if self.inner.tickets.count_use(&live.ticket) { Ok((lease, app)) } else { Err(invalid()) }
+        if self.inner.tickets.count_use(&live.ticket) {
+            return Ok((lease, app));
+        }
+        // the last use went to somebody else meanwhile: the line about the end of the tunnel takes the decision back
+        let problem = problem::new("ticket.invalid").with_decision(lease.tunnel().decision.clone());
+        let problem = Arc::new(problem);
+        self.inner.leases.end_tunnel(lease.tunnel(), &problem, self.cause);
+        Err(problem)
     }
 
     /// Makes a ticket for one app, when the session may open it now.
@@ -71,10 +77,12 @@ impl Engine {
         let unknown = |_| self.not_found(Activity::Ticket, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;
         let refused = |problem: &Arc<Problem>| self.turned_down(&session, app.name.as_str(), problem, peer, now);
-        let judged = self.asked(Activity::Ticket, &session, &app, peer, now, None).inspect_err(refused)?;
         let lasts = request.for_seconds.map(Duration::from_secs);
+        let room = self.inner.tickets.room(&session.id, lasts, request.uses).err();
+        let judged = self.asked(Activity::Ticket, &session, &app, peer, now, room).inspect_err(refused)?;
         let minted = self.inner.tickets.mint(&session, &app.name, lasts, request.uses, now);
-        let (secret, ticket) = minted.map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        let retracted = |problem| self.retracted(Activity::Ticket, &session, &app, peer, &judged, problem);
+        let (secret, ticket) = minted.map_err(retracted)?;
         Ok(TicketResponse {
             ticket: secret,
             id: ticket.id,
@@ -109,6 +117,22 @@ impl Engine {
         }
     }
 
+    /// Takes a yes back that the gateway cannot keep, since somebody else took the room meanwhile: the log has both, by one number.
+    fn retracted(
+        &self,
+        activity: Activity,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        judged: &Judged,
+        problem: Box<Problem>,
+    ) -> Arc<Problem> {
+        let problem = problem.with_decision(judged.id.clone());
+        let refused = judged.refused(problem.clone());
+        self.decided(activity.into(), session, app, peer, self.inner.clock.now(), &refused);
+        Arc::new(problem)
+    }
+
     fn lease(&self, asked: &Asked<'_>, now: UnixTime) -> Result<Lease, Arc<Problem>> {
         let Asked { session, app, to, peer, grant, ticket } = *asked;
         // whoever shows a ticket may be somewhere else than the person it stands for, and is not that person
@@ -118,8 +142,9 @@ impl Engine {
         }
         let changes = self.inner.changes.load(Ordering::SeqCst);
         let not_granted = grant.and_then(|grant| self.grants().check(grant, session, &app.name, now).err());
-        let asked = self.asked(Activity::Connect, session, app, peer, now, not_granted);
-        let judged = asked.inspect_err(|problem| {
+        let also = not_granted.or_else(|| self.inner.leases.room(&session.id).err());
+        let judged = self.asked(Activity::Connect, session, app, peer, now, also);
+        let judged = judged.inspect_err(|problem| {
             if person {
                 // by the words of the question, as for what is no app: what is hidden counts neither more nor less
                 self.turned_down(session, &to.to_string(), problem, peer, now);
@@ -138,7 +163,8 @@ impl Engine {
             on_change: judged.decision.on_change,
             at: now,
         };
-        let lease = self.inner.leases.open(opening).map_err(|problem| Arc::new(problem.with_decision(judged.id)))?;
+        let lease = self.inner.leases.open(opening);
+        let lease = lease.map_err(|problem| self.retracted(Activity::Connect, session, app, peer, &judged, problem))?;
         if person {
             // one that lapsed meanwhile is there again: no tunnel is without the session whose lapse ends it
             self.seen(session);

@@ -209,3 +209,67 @@ async fn every_decision_and_every_end_is_in_the_audit_log() {
     assert!(holds(&["completed", "32", "10", "wiki"]), "{text:#?}");
     assert!(holds(&["risk.user", "lost laptop", &told]), "what the person was told can be found: {text:#?}");
 }
+
+/// What the log says came of each question of a sort, with the code of a refusal.
+async fn answers(world: &World, code: &str) -> Vec<(String, String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let log = world.log().await;
+    let of = log.iter().filter(|line| line["metadata"]["event_code"] == code);
+    of.map(|line| (text(&line["status"]), text(&line["status_code"]), text(&line["unmapped"]["decision"]))).collect()
+}
+
+fn refused(problem: &ztsa_proto::problem::Problem) -> (String, String, String) {
+    ("Failure".to_owned(), problem.code.clone(), problem.decision.clone().unwrap())
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_on_record_as_refused() {
+    let world = World::configured(super::world::POLICIES, "[limits]\nmax_tunnels = 1\n");
+    let alice = world.session("alice", &["dev"], "laptop");
+    let lease = world.open(&alice, "wiki").unwrap();
+    let full = world.open(&alice, "db").unwrap_err();
+    assert_eq!(full.code, "gateway.limit");
+    let opened = lease.tunnel().decision.clone();
+    drop(lease);
+    // somebody else takes the room between the question and the answer
+    let (engine, app, to, other) = (world.engine.clone(), world.app("wiki"), world.to("wiki"), alice.clone());
+    let taken = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let theirs = std::rc::Rc::clone(&taken);
+    step::at("judge", move || *theirs.borrow_mut() = engine.open(&other, &app, &to, PEER, None).ok());
+    let late = world.open(&alice, "wiki").unwrap_err();
+    assert_eq!(late.code, "gateway.limit");
+    let lines = answers(&world, "connect").await;
+    let allowed = |decision: &str| ("Success".to_owned(), String::new(), decision.to_owned());
+    assert_eq!(lines[..2], [allowed(&opened), refused(&full)]);
+    let theirs = taken.borrow().as_ref().unwrap().tunnel().decision.clone();
+    let taken_back = late.decision.clone().unwrap();
+    assert_eq!(lines[2..], [allowed(&theirs), allowed(&taken_back), refused(&late)], "and the last takes it back");
+}
+
+#[tokio::test]
+async fn a_ticket_that_cannot_be_had_is_on_record_as_refused() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let ask = |request| world.engine.ticket(&alice, &request, PEER).unwrap_err();
+    let never =
+        [ask(ticket("db", Some(0), None)), ask(ticket("db", Some(3_601), None)), ask(ticket("db", None, Some(0)))];
+    assert_eq!(answers(&world, "ticket").await, never.map(|problem| refused(&problem)));
+}
+
+#[tokio::test]
+async fn who_loses_the_race_for_the_last_use_of_a_ticket_is_on_record_as_refused() {
+    let world = World::new();
+    let alice = world.session("alice", &["dev"], "laptop");
+    let once = world.engine.ticket(&alice, &ticket("db", None, Some(1)), PEER).unwrap();
+    let (engine, secret) = (world.engine.clone(), once.ticket.expose().clone());
+    let open = move |engine: &crate::engine::Engine| engine.open_ticket(&secret, &"db:5432".parse().unwrap(), PEER);
+    let first = open.clone();
+    step::at("judge", move || assert!(first(&engine).is_ok()));
+    let lost = open(&world.engine).unwrap_err();
+    assert_eq!(lost.code, "ticket.invalid");
+    let decision = lost.decision.clone().unwrap();
+    let log = world.log().await;
+    let of: Vec<_> = log.iter().filter(|line| line["unmapped"]["decision"] == decision.as_str()).collect();
+    let said: Vec<_> = of.iter().map(|line| (line["status"].as_str(), line["status_code"].as_str())).collect();
+    assert_eq!(said, [(Some("Success"), None), (Some("Failure"), Some("ticket.invalid"))]);
+}

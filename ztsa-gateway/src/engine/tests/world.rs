@@ -51,7 +51,7 @@ kind = "http"
 target = "10.0.0.3:80"
 "#;
 
-const POLICIES: &str = r#"
+pub(crate) const POLICIES: &str = r#"
 @id("dev") @on_change("terminate")
 permit (principal in Group::"dev", action == Action::"connect", resource);
 @id("ops") permit (principal in Group::"ops", action == Action::"connect", resource == App::"payroll");
