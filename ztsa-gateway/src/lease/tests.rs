@@ -193,6 +193,8 @@ fn ten_thousand_leases_are_cheap() {
     let config = config();
     let leases = Leases::new(config.limits, Arc::default(), |_| ());
     let session = session(1, 1, 1);
+    // the code that does it is in memory, too: before it is measured
+    drop(leases.open(opening(&config, Arc::clone(&session), 0)).unwrap());
     let before = resident();
     let open: Vec<Lease> =
         (0..10_000).map(|_| leases.open(opening(&config, Arc::clone(&session), 0)).unwrap()).collect();
