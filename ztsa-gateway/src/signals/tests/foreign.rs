@@ -33,6 +33,8 @@ struct Foreign {
     asked: Mutex<Vec<String>>,
     /// Whether its document names where heartbeats are asked for.
     beats: bool,
+    /// What it was asked to echo.
+    states: Mutex<Vec<Value>>,
     /// The name of its key.
     kid: Mutex<String>,
 }
@@ -56,6 +58,7 @@ impl Foreign {
             polls,
             asked,
             beats,
+            states: Mutex::default(),
             kid: Mutex::new("r".to_owned()),
         })
     }
@@ -139,6 +142,7 @@ async fn status(State(foreign): Shared) -> Json<Value> {
 }
 
 async fn verify(State(foreign): Shared, Json(request): Json<Value>) -> StatusCode {
+    foreign.states.lock().unwrap().push(request["state"].clone());
     let sub_id = json!({"format": "opaque", "id": "only-one"});
     foreign.tell("beat", 1_795_000_000, &sub_id, "verification", &json!({"state": request["state"]}));
     StatusCode::NO_CONTENT
@@ -315,4 +319,33 @@ async fn a_key_that_is_newer_than_the_last_fetch_is_asked_for_again_and_one_that
     world.hand.advance(Duration::from_secs(10));
     assert!(take("two", "s").await.is_ok(), "the new key is there");
     server.drain(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn two_heartbeats_that_were_asked_for_may_come_in_any_order() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let table = format!(
+        "[[signals.transmitter]]\nname = \"foreign\"\nissuer = \"{url}\"\nprivate = true\npeople = [\"corp\"]\n\
+         api_token_file = \"api.token\"\npush_token_file = \"api.token\"\n"
+    );
+    let world = World::configured(POLICIES, &table);
+    std::fs::write(world.dir().join("api.token"), TOKEN).unwrap();
+    let (foreign, scope) = (Foreign::new(&url, true), Scope::new());
+    let router = foreign.router();
+    scope.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let signals = Signals::new(&world.engine.config(), &world.engine).unwrap();
+    for count in 1..=2 {
+        // whoever starts asks at once
+        signals.start(&scope.spawner());
+        until("a heartbeat", || foreign.states.lock().unwrap().len() == count).await;
+    }
+    let states = foreign.states.lock().unwrap().clone();
+    for (number, state) in states.iter().enumerate().rev() {
+        let (jti, stream) = (format!("beat {number}"), json!({"format": "opaque", "id": "only-one"}));
+        foreign.tell(&jti, world.engine.now().0, &stream, "verification", &json!({"state": state}));
+        let token = foreign.queue.lock().unwrap()[&jti].clone();
+        assert!(signals.receivers().named("foreign").unwrap().take(&token).await.is_ok(), "{jti}");
+    }
+    scope.drain(Duration::from_secs(1)).await;
 }
