@@ -19,7 +19,7 @@ use crate::signals::web::{Reply, Sent};
 
 /// The first and the longest pause after a receiver that does not answer.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(300));
-/// How often one token is answered with a refusal that names no fault, before it is given up: eight minutes at least, so that
+/// How often one token is answered with a refusal that names no fault, before it is given up: four minutes at least, so that
 /// a hop in between that is broken for a moment costs nothing.
 const STUBBORN: u32 = 10;
 /// How often a stream that has nothing to deliver is looked at in any case.
