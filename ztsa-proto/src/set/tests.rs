@@ -1,3 +1,5 @@
+mod figures;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
