@@ -1,5 +1,6 @@
 //! Signals as those notice it who send and receive them, and the people concerned.
 
+mod figures;
 mod foreign;
 mod receiving;
 mod refusing;
