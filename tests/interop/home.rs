@@ -61,6 +61,14 @@ impl Home {
         Process::start("ztsa", &self.folder, &mut self.ztsa(arguments))
     }
 
+    /// Starts a line of shell at a terminal of 120 columns and 40 lines, on which can be typed.
+    pub fn at_terminal(&self, line: &str) -> Process {
+        let mut script = self.command("script");
+        let line = format!("stty columns 120 rows 40; {line}");
+        script.env("TERM", "xterm").args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        Process::typed("terminal", &self.folder, &mut script)
+    }
+
     /// Starts `ztsa proxy` on a free port; returns it with its address.
     pub fn proxy(&self) -> (Process, String) {
         let mut proxy = self.start(&["proxy", "--listen", "127.0.0.1:0", "--json"]);
@@ -86,8 +94,8 @@ impl Home {
     }
 }
 
-/// Finds the local address in the JSON of a `ready` event.
-fn address(ready: &str) -> String {
+/// Finds the local address in what tells that a port is ready.
+pub fn address(ready: &str) -> String {
     let at = ready.find("127.0.0.1:").unwrap_or_else(|| panic!("no local address in {ready}"));
     ready[at..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect()
 }

@@ -21,6 +21,7 @@ mod browser;
 mod sign_in;
 mod browser_flow;
 mod terminal;
+mod paused;
 mod doctor;
 mod issuer_page;
 mod logout;

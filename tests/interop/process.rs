@@ -1,6 +1,7 @@
 //! Other people's programs: started, watched, and ended by the id of their own process group.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::process::CommandExt;
@@ -27,10 +28,19 @@ pub struct Process {
 impl Process {
     /// Starts a program; all that it writes goes to a log in this folder.
     pub fn start(name: &str, folder: &Folder, command: &mut Command) -> Self {
+        Self::reading(name, folder, command, Stdio::null())
+    }
+
+    /// Starts a program that reads what [`Process::types`] writes.
+    pub fn typed(name: &str, folder: &Folder, command: &mut Command) -> Self {
+        Self::reading(name, folder, command, Stdio::piped())
+    }
+
+    fn reading(name: &str, folder: &Folder, command: &mut Command, input: Stdio) -> Self {
         let log = folder.join(&format!("{name}.log"));
         let out = File::create(&log).unwrap();
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stderr(out.try_clone().unwrap())
             .stdout(out)
             .process_group(0)
@@ -50,6 +60,17 @@ impl Process {
         self.until(&what, |process| {
             process.log().split_inclusive('\n').find(|l| l.contains(text) && l.ends_with('\n')).map(str::to_owned)
         })
+    }
+
+    /// Waits until what the program has written is enough for this, and returns what that gives.
+    pub fn shows<T>(&mut self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
+        let what = format!("{} to show {what}", self.name);
+        self.until(&what, |process| found(&process.log()))
+    }
+
+    /// Types on the keyboard of a program of [`Process::typed`].
+    pub fn types(&mut self, keys: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until something listens on this port of 127.0.0.1.
