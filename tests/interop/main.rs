@@ -22,6 +22,7 @@ mod sign_in;
 mod browser_flow;
 mod terminal;
 mod paused;
+mod risk;
 mod doctor;
 mod issuer_page;
 mod logout;

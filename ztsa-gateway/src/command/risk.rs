@@ -93,15 +93,15 @@ fn show(answer: &Value) -> Result<(), Failure> {
     for about in list(answer, "risk") {
         let mut first = vec![subject(about), text(about, "score")];
         if list(about, "signals").is_empty() {
-            rows.push([first.clone(), vec!["-".to_owned(); 4]].concat());
+            rows.push([first.clone(), vec!["-".to_owned(); 5]].concat());
         }
         for signal in list(about, "signals") {
-            let cells = ["kind", "score", "reason"].map(|member| text(signal, member));
+            let cells = ["kind", "score", "reason", "source"].map(|member| text(signal, member));
             rows.push([first.clone(), cells.to_vec(), vec![time(signal, "expires_at")]].concat());
             first = vec![String::new(); 2];
         }
     }
-    table(&["ABOUT", "SCORE", "SIGNAL", "POINTS", "REASON", "UNTIL"], &rows, "there is no risk signal")
+    table(&["ABOUT", "SCORE", "SIGNAL", "POINTS", "REASON", "SOURCE", "UNTIL"], &rows, "there is no risk signal")
 }
 
 fn about(whom: Option<String>) -> (Option<String>, Option<String>, Option<String>) {
