@@ -1,7 +1,7 @@
 //! Our gateway, as its own program.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -101,6 +101,11 @@ impl Gateway {
     /// Runs one of the administrator's commands.
     pub fn admin(&self, arguments: &[&str]) -> Outcome {
         finish(command(ours("ztsa-gateway")).args(arguments).arg("--admin").arg(&self.admin))
+    }
+
+    /// The socket that the administrator's commands speak to.
+    pub fn socket(&self) -> &Path {
+        &self.admin
     }
 
     /// Gives the file of `ztsa-gateway dev` of this name.

@@ -23,6 +23,7 @@ mod browser_flow;
 mod terminal;
 mod paused;
 mod risk;
+mod top;
 mod doctor;
 mod issuer_page;
 mod logout;
