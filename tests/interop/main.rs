@@ -24,6 +24,7 @@ mod terminal;
 mod paused;
 mod risk;
 mod top;
+mod embedded;
 mod doctor;
 mod issuer_page;
 mod logout;
