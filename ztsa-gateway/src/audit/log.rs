@@ -88,8 +88,16 @@ impl Log {
         if !fragment.is_empty() {
             wrong.push(Own::Cut(fragment));
         }
+        // it was put aside at an earlier start, which did not come to say so
+        let before = aside(path, head.sequence);
+        if size == 0 && !replaced && before.exists() {
+            wrong.push(Own::Replaced(head.sequence, before));
+        }
         let log = opened(file, Some(note), size, began);
-        log.note(&head);
+        // what is wrong is wrong until a line says so: the first that is written notes where it stands
+        if wrong.is_empty() {
+            log.note(&head);
+        }
         Ok(Opened { log, head, wrong })
     }
 
@@ -135,8 +143,8 @@ impl Log {
 
     /// Waits until everything is on the disk itself.
     pub(super) fn sync(&self) {
-        if self.note.is_some()
-            && let Err(cause) = self.file.sync_data()
+        if let Some(note) = &self.note
+            && let Err(cause) = self.file.sync_data().and_then(|()| note.sync())
         {
             tracing::warn!(path = %self.path.display(), %cause, "the audit log is written, but not known to be on the disk");
         }

@@ -101,6 +101,11 @@ impl Note {
         }
     }
 
+    /// Waits until it is on the disk itself.
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+
     fn is_own(&self, head: &Head, mac: &str) -> bool {
         // a wrong one tells nothing: whoever can write it can make neither
         hex(hmac::sign(&self.key, &bytes(head)).as_ref()) == mac

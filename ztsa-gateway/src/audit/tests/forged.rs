@@ -3,6 +3,7 @@
 use ztsa_proto::jws::Signer as _;
 
 use super::super::chain::{Head, Link};
+use super::super::log::Log;
 use super::super::note;
 use super::*;
 
@@ -163,4 +164,27 @@ fn a_note_older_than_a_checkpoint_accuses_nobody() {
     std::fs::write(note::of(&file), old).unwrap();
     run(&file, 1);
     assert_eq!(found(&[file]), (Vec::new(), 0));
+}
+
+#[test]
+fn a_start_that_could_not_write_leaves_it_to_the_next_one_to_say_what_is_wrong() {
+    let folder = Folder::new();
+    let file = folder.file();
+    run(&file, 5);
+    append(&file, &made(end(&file), 3));
+    // the disk is full, and the gateway is ended before it has room
+    drop(Log::open(&file, &key()).unwrap());
+    run(&file, 2);
+    assert_eq!(own(&file, "unvouched").len(), 1);
+    assert!(found(std::slice::from_ref(&file)).0.contains(&"unvouched".to_owned()));
+    let other = Folder::new();
+    let file = other.file();
+    run(&file, 5);
+    std::fs::write(&file, made(Head::new(), 9)).unwrap();
+    drop(Log::open(&file, &key()).unwrap());
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    run(&file, 2);
+    assert_eq!(own(&file, "replaced").len(), 1);
+    run(&file, 2);
+    assert_eq!(own(&file, "replaced").len(), 1, "and once only");
 }
