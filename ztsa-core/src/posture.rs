@@ -18,8 +18,8 @@ mod windows;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,8 +43,6 @@ pub use self::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The most checks that one report holds.
 const MOST: usize = 64;
-/// The most looks at a time, those that hang included.
-const MOST_LOOKING: usize = 8;
 
 /// Looks at the system and makes a report of the wanted checks, and no others.
 ///
@@ -66,6 +64,7 @@ fn look_at_all(wanted: &[Wanted], sys: &Sys, now: UnixTime, told: &(dyn Fn(&Chec
     }
     let timed = |wanted: &Wanted| {
         let started = Instant::now();
+        let _under_way = UnderWay::begin(&wanted.id);
         let finding = look(wanted, sys, now);
         let check = check(&wanted.id, finding, now, started.elapsed());
         told(&check);
@@ -105,50 +104,57 @@ pub fn device_name(sys: &Sys) -> Option<String> {
 pub async fn collect_within(wanted: &[Wanted], name: &str, now: UnixTime) -> Report {
     let late = |wanted: &Wanted| check(&wanted.id, Finding::unknown(Reason::Timeout, ""), now, PATIENCE);
     let nothing = || Os { family: std::env::consts::OS.to_owned(), ..Os::default() };
-    let Some(looking) = Looking::begin() else {
-        // what hangs does so again: no further thread is given to it
-        return report(nothing(), wanted.iter().take(MOST).map(late).collect(), name);
-    };
-    let owned = wanted.to_vec();
+    // what hangs would do so again: no further thread is given to it
+    let owned: Vec<Wanted> = wanted.iter().filter(|wanted| !UnderWay::hangs(&wanted.id)).cloned().collect();
     let answers = Arc::new(Mutex::new(Vec::new()));
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("ztsa-posture".to_owned());
     let shared = Arc::clone(&answers);
     let started = thread.spawn(move || {
-        let _looking = looking;
         let told = |check: &Check| shared.lock().unwrap_or_else(PoisonError::into_inner).push(check.clone());
         // nobody listens any more when it took too long
         let _ = sender.send(look_at_all(&owned, &Sys::this(), now, &told));
     });
-    if started.is_ok()
-        && let Ok(Ok((os, checks))) = tokio::time::timeout(PATIENCE, receiver).await
-    {
-        return report(os, checks, name);
-    }
-    let mut checks = std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner));
+    let whole = match started {
+        Ok(_) => tokio::time::timeout(PATIENCE, receiver).await.ok().and_then(Result::ok),
+        Err(_) => None,
+    };
+    let (os, mut checks) = whole
+        .unwrap_or_else(|| (nothing(), std::mem::take(&mut *answers.lock().unwrap_or_else(PoisonError::into_inner))));
     for wanted in wanted.iter().take(MOST) {
         if checks.iter().all(|check| check.id != wanted.id) {
             checks.push(late(wanted));
         }
     }
-    report(nothing(), checks, name)
+    report(os, checks, name)
 }
 
-/// A look at the system that has begun. Some may hang for good, as on a file server that is gone: there are never many.
-struct Looking;
+/// A look at one thing that has begun. Some never end, as on a file server that is gone.
+struct UnderWay(u64);
 
-static LOOKING: AtomicUsize = AtomicUsize::new(0);
+static UNDER_WAY: Mutex<Vec<(u64, String, Instant)>> = Mutex::new(Vec::new());
 
-impl Looking {
-    fn begin() -> Option<Self> {
-        let one_more = |looking: usize| (looking < MOST_LOOKING).then_some(looking + 1);
-        LOOKING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok().map(|_| Self)
+impl UnderWay {
+    fn begin(id: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self::all().push((number, id.to_owned(), Instant::now()));
+        Self(number)
+    }
+
+    /// Says whether a look at this has not ended for longer than any may take.
+    fn hangs(id: &str) -> bool {
+        Self::all().iter().any(|(_, known, since)| known == id && since.elapsed() >= PATIENCE)
+    }
+
+    fn all() -> MutexGuard<'static, Vec<(u64, String, Instant)>> {
+        UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Looking {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        LOOKING.fetch_sub(1, Ordering::SeqCst);
+        Self::all().retain(|(number, ..)| *number != self.0);
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) struct Call<'a> {
 
 /// Runs a program and gives what it wrote.
 pub(super) fn run(call: &Call<'_>) -> Result<String, Reason> {
+    run_within(call, PATIENCE)
+}
+
+fn run_within(call: &Call<'_>, patience: Duration) -> Result<String, Reason> {
     let mut command = Command::new(call.program);
     let (stdout, stderr) = if call.stderr { (Stdio::null(), Stdio::piped()) } else { (Stdio::piped(), Stdio::null()) };
     command
@@ -55,28 +59,29 @@ pub(super) fn run(call: &Call<'_>) -> Result<String, Reason> {
         let _ = sender.send(read.map(|_| bytes));
     });
     let started = Instant::now();
-    let read = receiver.recv_timeout(PATIENCE);
-    let ended = end(&mut child, PATIENCE.saturating_sub(started.elapsed()));
+    let read = receiver.recv_timeout(patience);
+    let ended = end(&mut child, patience.saturating_sub(started.elapsed()));
     let bytes = read.map_err(|_| Reason::Timeout)?.map_err(|_| Reason::Parse)?;
     match ended {
         // cut off: what it says is not known
         _ if bytes.len() as u64 >= LIMIT => Err(Reason::Parse),
-        Ok(status) if status.success() => String::from_utf8(bytes).map_err(|_| Reason::Parse),
+        Ok(None) => Err(Reason::Timeout),
+        Ok(Some(status)) if status.success() => String::from_utf8(bytes).map_err(|_| Reason::Parse),
         _ => Err(Reason::Permission),
     }
 }
 
-/// Waits for a program's end for so long at most, then ends it.
-fn end(child: &mut Child, patience: Duration) -> io::Result<ExitStatus> {
+/// Waits for a program's end for so long at most, then ends it: `None`.
+fn end(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
         match child.try_wait() {
             Ok(None) if started.elapsed() < patience => std::thread::sleep(LOOK),
-            Ok(Some(status)) => return Ok(status),
+            Ok(Some(status)) => return Ok(Some(status)),
             Ok(None) | Err(_) => {
                 // one that has just ended is waited for all the same
                 let _ = child.kill();
-                return child.wait();
+                return child.wait().map(|_| None);
             }
         }
     }
@@ -96,6 +101,19 @@ mod tests {
         assert_eq!(run(&call("/bin/false")), Err(Reason::Permission));
         let complaint = Call { arguments: &["/no/such/file"], ..call("/bin/cat") };
         assert_eq!(run(&complaint), Err(Reason::Permission));
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let patience = Duration::from_millis(300);
+        let started = Instant::now();
+        // one says nothing, one has said everything and stays
+        let silent = Call { program: "/bin/sleep", arguments: &["100"], ..Call::default() };
+        assert_eq!(run_within(&silent, patience), Err(Reason::Timeout));
+        let stays = ["-c", "echo enough; exec >&- 2>&-; exec /bin/sleep 100"];
+        let stays = Call { program: "/bin/sh", arguments: &stays, ..Call::default() };
+        assert_eq!(run_within(&stays, patience), Err(Reason::Timeout));
+        assert!(started.elapsed() < Duration::from_secs(50), "both were ended, not waited for");
     }
 
     #[test]

@@ -72,10 +72,22 @@ fn each_answer_is_told_as_soon_as_it_is_there() {
     assert_eq!(told.into_inner().unwrap(), checks.iter().map(|check| check.id.clone()).collect::<Vec<_>>());
 }
 
-#[test]
-fn looks_that_hang_are_never_many() {
-    let looking: Vec<_> = std::iter::from_fn(Looking::begin).take(100).collect();
-    assert!(looking.len() <= MOST_LOOKING, "{}", looking.len());
-    drop(looking);
-    assert!(Looking::begin().is_some());
+#[tokio::test]
+async fn what_hangs_is_not_looked_at_again_and_holds_nothing_else_up() {
+    let wanted = ["os.kernel", "x.example.stuck"].map(Wanted::from);
+    let state = |report: &Report, id: &str| {
+        let check = report.checks.iter().find(|check| check.id == id).unwrap();
+        (check.state, check.reason)
+    };
+    let under_way = UnderWay::begin("x.example.stuck");
+    assert!(!UnderWay::hangs("x.example.stuck"), "another look may be at it just now");
+    let long_ago = Instant::now().checked_sub(PATIENCE).unwrap();
+    UnderWay::all().iter_mut().for_each(|(.., since)| *since = long_ago);
+    let report = collect_within(&wanted, "ztsa", UnixTime(7)).await;
+    assert_eq!(state(&report, "x.example.stuck"), (State::Unknown, Some(Reason::Timeout)));
+    assert_eq!(state(&report, "os.kernel").0, State::Pass);
+    assert!(!report.os.family.is_empty() && !report.os.kernel.is_empty());
+    drop(under_way);
+    let report = collect_within(&wanted, "ztsa", UnixTime(7)).await;
+    assert_eq!(state(&report, "x.example.stuck"), (State::Unknown, Some(Reason::Unsupported)));
 }

@@ -177,9 +177,11 @@ fn where_there_is_no_disk_the_question_does_not_arise() {
 fn what_cannot_be_told_is_unknown() {
     on("0:41", "zfs", "rpool/root").is("disk.root", State::Unknown, "unsupported");
     on("8:1", "ext4", "/dev/sda1").is("disk.root", State::Unknown, "absent");
-    let machine = on("43:0", "ext4", "/dev/nbd0");
-    machine.device("43:0", "nbd0", &[], None);
-    machine.is("disk.root", State::Unknown, "unsupported");
+    for remote in ["nbd0", "rbd0"] {
+        let machine = on("43:0", "ext4", &format!("/dev/{remote}"));
+        machine.device("43:0", remote, &[], None);
+        machine.is("disk.root", State::Unknown, "unsupported");
+    }
     let machine = on("230:1", "ext4", "/dev/zd0p1");
     machine.device("230:0", "zd0", &[], None).partition("230:1", "zd0", "zd0p1");
     machine.is("disk.root", State::Unknown, "unsupported");
@@ -215,7 +217,7 @@ fn a_home_in_an_encrypted_file_is_encrypted() {
     machine.device("253:3", "dm-3", &["loop0"], Some(("home-alice", "CRYPT-LUKS2-b")));
     machine.is("disk.root", State::Fail, "none visible");
     machine.is("disk.home", State::Pass, "luks2");
-    for kind in ["ecryptfs", "fuse.gocryptfs"] {
+    for kind in ["ecryptfs", "fuse.gocryptfs", "fuse.encfs", "fuse.cryfs"] {
         let machine =
             Machine::new(&format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:70 / /home/alice rw - {kind} x rw\n"));
         machine.is("disk.home", State::Pass, kind);
