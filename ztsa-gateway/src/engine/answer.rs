@@ -19,7 +19,7 @@ use crate::config::App;
 use crate::policy::{Change, Verdict, View};
 
 /// The code of the answer for an app that the person may not know of.
-const HIDDEN: &str = "app.unknown";
+pub(super) const HIDDEN: &str = "app.unknown";
 
 /// Holds the one place that a session has for the question why, until it is dropped.
 #[derive(Debug)]

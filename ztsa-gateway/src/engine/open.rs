@@ -11,6 +11,7 @@ use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
 use super::Engine;
+use super::answer::HIDDEN;
 use super::judge::Judged;
 use super::record::Ask;
 use crate::audit::Activity;
@@ -147,7 +148,8 @@ impl Engine {
         let judged = judged.inspect_err(|problem| {
             if person {
                 // by the words of the question, as for what is no app: what is hidden counts neither more nor less
-                self.turned_down(session, &to.to_string(), problem, peer, now);
+                let asked = if problem.code == HIDDEN { to.to_string() } else { app.name.to_string() };
+                self.turned_down(session, &asked, problem, peer, now);
             }
         })?;
         if person {

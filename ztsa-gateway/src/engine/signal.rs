@@ -172,11 +172,21 @@ impl Engine {
                 let mut words = document.value.splitn(3, ' ');
                 let state = if words.next()? == "pass" { State::Pass } else { State::Fail };
                 let expires_at = UnixTime(words.next()?.parse().ok()?);
-                let source = words.next().filter(|source| speaks(source) && names.next() == Some(source))?;
+                // the key of older ones ended before the source
+                let named = names.next();
+                let is_named = |source: &&str| named.is_none_or(|named| named == *source);
+                let source = words.next().filter(|source| speaks(source)).filter(is_named)?;
                 let told = Attested { state, source: source.to_owned(), at: document.at, expires_at };
                 Some(self.inner.posture.attest(&device.parse().ok()?, id, told))
             };
-            if read() != Some(true) {
+            let taken = read() == Some(true);
+            let source = document.value.splitn(3, ' ').nth(2).unwrap_or_default();
+            let older = taken && document.key.split(' ').count() == 2;
+            if older {
+                let key = format!("{} {source}", document.key);
+                self.inner.store.put_document(Document { key, ..document.clone() });
+            }
+            if older || !taken {
                 self.inner.store.delete_document(ATTESTED, &document.key);
             }
         }
