@@ -113,16 +113,18 @@ impl Bench<'_> {
         Ok(call)
     }
 
-    fn inside(&self, cause: &str, outcome: &str) -> Result<Histogram, Failure> {
-        scrape(self.people.metrics, "ztsa_signal_to_last_byte_seconds", &[("cause", cause), ("outcome", outcome)])
+    /// What the gateway has measured so far, whatever the cause: a client that asks anew for its state reports its device, and
+    /// then this may be what its tunnels are judged for.
+    fn inside(&self, outcome: &str) -> Result<Histogram, Failure> {
+        scrape(self.people.metrics, "ztsa_signal_to_last_byte_seconds", &[("outcome", outcome)])
             .map_err(|error| self.failed("a scrape of the gateway", &error))
     }
 
     /// Waits until the gateway has counted as many more.
-    fn counted(&self, (cause, outcome): (&str, &str), before: &Histogram, more: usize) -> Result<Histogram, Failure> {
+    fn counted(&self, outcome: &str, before: &Histogram, more: usize) -> Result<Histogram, Failure> {
         let deadline = Instant::now() + LATEST;
         loop {
-            let now = self.inside(cause, outcome)?.since(before);
+            let now = self.inside(outcome)?.since(before);
             if now.count() >= more as u64 {
                 return Ok(now);
             }
@@ -135,8 +137,8 @@ impl Bench<'_> {
 
     /// Pauses one person's tunnels and lets them go on.
     fn pause(&self, person: usize, own: &mut Own, seen: &mut Evaluation) -> Result<(), Failure> {
-        let of = ("administrator", "suspended");
-        let before = self.inside(of.0, of.1)?;
+        let of = "suspended";
+        let before = self.inside(of)?;
         let risk = json!({ "op": "risk.set", "user": user(person), "score": 70, "reason": "bench" });
         self.order(&risk, &mut seen.one_suspended)?;
         seen.one_suspended.inside.add(&self.counted(of, &before, own.len())?);
@@ -218,8 +220,8 @@ impl Bench<'_> {
     }
 
     fn end(&self, own: Vec<Own>, order: &serde_json::Value, change: &mut Change) -> Result<(), Failure> {
-        let of = ("administrator", "ended");
-        let before = self.inside(of.0, of.1)?;
+        let of = "ended";
+        let before = self.inside(of)?;
         let tasks: Vec<_> = own.into_iter().flatten().map(|stream| self.runtime.spawn(ended(stream))).collect();
         thread::sleep(PAUSE);
         let call = self.order(order, change)?;
@@ -241,8 +243,8 @@ impl Bench<'_> {
         let policy: PathBuf = self.people.policies().join("bench.cedar");
         let text = "@id(\"bench\") @on_change(\"suspend\") forbid (principal, action, resource);\n";
         let file = |source| Failure::file(&policy, source);
-        let of = ("policy", "suspended");
-        let before = self.inside(of.0, of.1)?;
+        let of = "suspended";
+        let before = self.inside(of)?;
         let all = own.iter().map(Vec::len).sum();
         let reload = json!({ "op": "policy.reload" });
         std::fs::write(&policy, text).map_err(file)?;

@@ -32,7 +32,15 @@ fn read(text: &str, name: &str, labels: &[(&str, &str)]) -> Histogram {
         let ours = wanted.iter().all(|wanted| parts.contains(&wanted.as_str()));
         ours.then_some((bound.parse().unwrap_or(f64::INFINITY), count.parse().ok()?))
     });
-    Histogram(buckets.collect())
+    // those of several series, as of all causes, are one
+    let mut all: Vec<(f64, u64)> = Vec::new();
+    for (bound, count) in buckets {
+        match all.iter_mut().find(|(known, _)| known.total_cmp(&bound).is_eq()) {
+            Some((_, sum)) => *sum += count,
+            None => all.push((bound, count)),
+        }
+    }
+    Histogram(all)
 }
 
 impl Histogram {
@@ -89,6 +97,7 @@ mod tests {
         for (percent, millis) in [(10, 1.0), (50, 1.5), (90, 2.0), (99, 2.0)] {
             assert!((read.percentile(percent) - millis).abs() < 1e-9, "{percent}: {}", read.percentile(percent));
         }
+        assert_eq!(super::read(text, "t", &[]).0.first(), Some(&(0.001, 17)), "of all series");
         let mut sum = Histogram::default();
         sum.add(&read);
         sum.add(&read);
