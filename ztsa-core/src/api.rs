@@ -116,7 +116,7 @@ impl Api {
     /// Cancel-safe.
     pub async fn posture(&self) -> Result<Report, ApiError> {
         let metadata = self.tokens.metadata().await?;
-        Ok(self.tokens.collect(&metadata).await)
+        Ok(self.tokens.collect(&metadata).await.report)
     }
 
     /// Lists what the gateway asks about this device.
@@ -163,9 +163,9 @@ impl Api {
         let url = metadata.ztsa.posture_endpoint.as_str();
         let signed = self.tokens.sign_report(report, metadata, url).await;
         let signed = signed.map_err(HttpError::Sign).map_err(ApiError::Http)?;
-        let response = self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed)).await?;
+        let response = self.send(Method::POST, url, Body::Other(MEDIA_TYPE, signed.jws)).await?;
         match response.json::<SessionInfo>() {
-            Ok(info) => self.tokens.reported(report, &info),
+            Ok(info) => self.tokens.reported(&signed.says, &info),
             // without its answer there is no knowing what it kept
             Err(_) => self.tokens.forget_reported(),
         }

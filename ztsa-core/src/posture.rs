@@ -34,7 +34,7 @@ pub(crate) use self::certificate::attest;
 use self::finding::Finding;
 pub use self::{
     certificate::CertificateError,
-    ledger::Ledger,
+    ledger::{Ledger, Seen},
     sys::Sys,
     watch::{INTERVAL, Watch},
 };

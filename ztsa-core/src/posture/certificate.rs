@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 use ztsa_proto::{
     jws::SignError,
     posture::{
-        Check, LARGEST_PROOF, MOST_PROOFS, Reason, Report, State,
+        LARGEST_PROOF, MOST_PROOFS, Reason, Report, State,
         certificate::{About, Key, prove},
     },
 };
 
-use super::sys::{self, open};
+use super::{
+    file::hex,
+    sys::{self, open},
+};
 use crate::config::ClientCertificate;
 
 /// The longest file, in bytes.
@@ -57,22 +61,55 @@ impl CertificateError {
     }
 }
 
+/// Tells one content of the two files from another: of the chain and the key, whichever was replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity([u8; 32]);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // a key is part of what it is made of
+        formatter.write_str("Identity(..)")
+    }
+}
+
+impl Identity {
+    fn of(chain: &[u8], key: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&chain.len().to_be_bytes());
+        context.update(chain);
+        context.update(key);
+        let mut identity = [0; 32];
+        identity.copy_from_slice(context.finish().as_ref());
+        Self(identity)
+    }
+}
+
+/// What was made for one report.
+struct Made {
+    proof: String,
+    /// The certificate's SHA-256.
+    thumbprint: String,
+    identity: Identity,
+}
+
 /// Makes the proof for one report.
 ///
 /// # Errors
 /// [`CertificateError`] says which file is at fault.
-fn proof_of(certificate: &ClientCertificate, about: &About) -> Result<String, CertificateError> {
-    let chain = read(&certificate.chain)?;
+fn proof_of(certificate: &ClientCertificate, about: &About) -> Result<Made, CertificateError> {
+    let file = read(&certificate.chain)?;
     let chain: Vec<Vec<u8>> =
-        CertificateDer::pem_slice_iter(&chain).flatten().map(|certificate| certificate.as_ref().to_vec()).collect();
-    if chain.is_empty() {
+        CertificateDer::pem_slice_iter(&file).flatten().map(|certificate| certificate.as_ref().to_vec()).collect();
+    let Some(own) = chain.first() else {
         return Err(CertificateError::NoCertificate { path: certificate.chain.clone() });
-    }
+    };
     let no_key = || CertificateError::NoKey { path: certificate.key.clone() };
     let pem = read(&certificate.key)?;
     let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key())?;
     let key = Key::from_der(der.secret_der()).map_err(|_| no_key())?;
-    prove(&key, &chain, about).map_err(|_: SignError| CertificateError::Sign)
+    let proof = prove(&key, &chain, about).map_err(|_: SignError| CertificateError::Sign)?;
+    let thumbprint = hex(digest(&SHA256, own).as_ref());
+    Ok(Made { proof, thumbprint, identity: Identity::of(&file, &pem) })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
@@ -84,33 +121,40 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
     Ok(bytes)
 }
 
-/// Shows the certificate in each check of a report that wants it; without a nonce of the gateway nothing can be proved.
-pub(crate) fn attest(report: &mut Report, certificate: Option<&ClientCertificate>, about: Option<&About>) {
-    let (Some(certificate), Some(about)) = (certificate, about) else { return };
-    let wanted = |check: &&mut Check| check.id.starts_with("cert.");
-    let mut checks = report.checks.iter_mut().filter(wanted).peekable();
-    if checks.peek().is_none() {
-        return;
-    }
-    let proof = proof_of(certificate, about);
+/// Shows the certificate in each check of a report that wants it, and says what was shown; without a nonce of the gateway
+/// nothing can be proved, and nothing is said.
+pub(crate) fn attest(
+    report: &mut Report,
+    certificate: Option<&ClientCertificate>,
+    about: Option<&About>,
+) -> Option<Identity> {
+    report.evidence.clear();
+    let certificate = certificate?;
+    let mut checks = report.checks.iter_mut().filter(|check| check.id.starts_with("cert.")).peekable();
+    checks.peek()?;
+    let made = about.map(|about| proof_of(certificate, about));
     let mut room = PROOFS;
     for check in checks {
         check.source = certificate.chain.display().to_string();
-        match &proof {
-            Ok(proof) if proof.len() > room.min(LARGEST_PROOF) || report.evidence.len() >= MOST_PROOFS => {
+        let reason = match &made {
+            Some(Ok(made)) if made.proof.len() > room.min(LARGEST_PROOF) || report.evidence.len() >= MOST_PROOFS => {
                 // a report with all of them would be refused as a whole
                 tracing::debug!(id = check.id, "the client certificate is not shown: there is no room for it");
-                (check.state, check.reason, check.value) = (State::Unknown, Some(Reason::Parse), None);
+                Reason::Parse
             }
-            Ok(proof) => {
-                room -= proof.len();
-                (check.state, check.reason, check.value) = (State::Pass, None, Some("shown".into()));
-                report.evidence.insert(check.id.clone(), proof.clone());
+            Some(Ok(made)) => {
+                room -= made.proof.len();
+                (check.state, check.reason, check.value) = (State::Pass, None, Some(made.thumbprint.clone().into()));
+                report.evidence.insert(check.id.clone(), made.proof.clone());
+                continue;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 tracing::debug!(%error, "the client certificate is not shown");
-                (check.state, check.reason, check.value) = (State::Unknown, Some(error.reason()), None);
+                error.reason()
             }
-        }
+            None => Reason::Absent,
+        };
+        (check.state, check.reason, check.value) = (State::Unknown, Some(reason), None);
     }
+    made.and_then(Result::ok).map(|made| made.identity)
 }

@@ -75,7 +75,7 @@ pub(super) fn same_digest(one: &str, other: &str) -> bool {
     plain(one).len() == 64 && plain(one) == plain(other)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");

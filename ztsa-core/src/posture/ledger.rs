@@ -8,6 +8,17 @@ use ztsa_proto::{
     time::UnixTime,
 };
 
+use super::certificate::Identity;
+
+/// What was seen of this device, or said of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The answers, without proofs.
+    pub report: Report,
+    /// The certificate that was or would be shown: another one is news, whatever its state.
+    pub(crate) certificate: Option<Identity>,
+}
+
 /// Remembers what the gateway was told of this device by this process.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -19,6 +30,8 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Told {
     check: Check,
+    /// Of a certificate's check only.
+    certificate: Option<Identity>,
     at: UnixTime,
 }
 
@@ -29,12 +42,15 @@ impl Ledger {
     /// Leaves out of a report what the gateway knows already: answers that are as they were, and were told less than half
     /// of their time ago.
     #[must_use]
-    pub fn news(&self, report: Report, device: &DeviceId, now: UnixTime) -> Report {
+    pub fn news(&self, seen: Seen, device: &DeviceId, now: UnixTime) -> Report {
+        let Seen { mut report, certificate } = seen;
         if self.told.is_empty() || self.device.as_ref() != Some(device) {
             return report;
         }
-        let mut report = report;
-        report.checks.retain(|check| self.told.get(&check.id).is_none_or(|told| told.is_old(check, now)));
+        report.checks.retain(|check| {
+            let told = self.told.get(&check.id);
+            told.is_none_or(|told| told.is_old(check, now) || told.certificate != of(check, certificate))
+        });
         report.partial = true;
         report
     }
@@ -47,22 +63,32 @@ impl Ledger {
 
     /// Notes what was sent; `kept` is what the gateway then had. A gateway that lacks something, as after its restart, or
     /// has something else, as after two reports that overtook each other, is told everything the next time.
-    pub fn delivered(&mut self, report: &Report, device: &DeviceId, kept: &[Check], now: UnixTime) {
+    pub fn delivered(&mut self, said: &Seen, device: &DeviceId, kept: &[Check], now: UnixTime) {
+        let report = &said.report;
         if !report.partial || self.device.as_ref() != Some(device) {
             self.told.clear();
         }
         self.device = Some(device.clone());
         self.last = Some(now);
         for check in &report.checks {
-            self.told.insert(check.id.clone(), Told { check: check.clone(), at: now });
+            let told = Told { check: check.clone(), certificate: of(check, said.certificate), at: now };
+            self.told.insert(check.id.clone(), told);
         }
         // of a certificate the gateway keeps its own judgement
-        let as_told = |told: &Check, kept: &Check| kept.state == told.state || told.id.starts_with("cert.");
+        let as_told = |told: &Check, kept: &Check| kept.state == told.state || is_certificate(told);
         let has = |(id, told): (&String, &Told)| kept.iter().any(|kept| kept.id == *id && as_told(&told.check, kept));
         if !self.told.iter().all(has) {
             self.told.clear();
         }
     }
+}
+
+fn is_certificate(check: &Check) -> bool {
+    check.id.starts_with("cert.")
+}
+
+fn of(check: &Check, certificate: Option<Identity>) -> Option<Identity> {
+    certificate.filter(|_| is_certificate(check))
 }
 
 impl Told {
@@ -95,6 +121,10 @@ mod tests {
         report
     }
 
+    fn seen(report: Report) -> Seen {
+        Seen { report, certificate: None }
+    }
+
     fn ids(report: &Report) -> Vec<&str> {
         report.checks.iter().map(|check| check.id.as_str()).collect()
     }
@@ -104,20 +134,21 @@ mod tests {
         let device = SoftwareKey::generate().unwrap().public_key().thumbprint();
         let mut ledger = Ledger::default();
         let first = report(&[("fw.enabled", State::Pass), ("disk.root", State::Pass)]);
-        let sent = ledger.news(first.clone(), &device, NOW);
+        let sent = ledger.news(seen(first.clone()), &device, NOW);
         assert_eq!((sent.partial, ids(&sent)), (false, vec!["fw.enabled", "disk.root"]));
-        ledger.delivered(&sent, &device, &sent.checks, NOW);
+        ledger.delivered(&seen(sent.clone()), &device, &sent.checks, NOW);
         let at = |seconds| NOW.plus(Duration::from_secs(seconds));
-        let same = ledger.news(first.clone(), &device, at(60));
+        let same = ledger.news(seen(first.clone()), &device, at(60));
         assert_eq!((same.partial, ids(&same).len()), (true, 0));
         assert!(!ledger.is_due(&same, at(60)) && ledger.is_due(&same, at(300)), "silence is broken after five minutes");
-        let worse = ledger.news(report(&[("fw.enabled", State::Pass), ("disk.root", State::Fail)]), &device, at(60));
+        let worse =
+            ledger.news(seen(report(&[("fw.enabled", State::Pass), ("disk.root", State::Fail)])), &device, at(60));
         assert_eq!(ids(&worse), ["disk.root"]);
         assert!(ledger.is_due(&worse, at(60)));
-        let later = ledger.news(first.clone(), &device, at(150));
+        let later = ledger.news(seen(first.clone()), &device, at(150));
         assert_eq!(ids(&later), ["fw.enabled"], "half of its five minutes are over");
         let other = SoftwareKey::generate().unwrap().public_key().thumbprint();
-        assert!(!ledger.news(first, &other, at(60)).partial, "another key is another device");
+        assert!(!ledger.news(seen(first), &other, at(60)).partial, "another key is another device");
     }
 
     #[test]
@@ -125,14 +156,14 @@ mod tests {
         let device = SoftwareKey::generate().unwrap().public_key().thumbprint();
         let mut ledger = Ledger::default();
         let first = report(&[("fw.enabled", State::Pass), ("disk.root", State::Pass)]);
-        ledger.delivered(&first, &device, &first.checks, NOW);
-        let news = ledger.news(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)]), &device, NOW);
-        ledger.delivered(&news, &device, &news.checks, NOW);
-        assert!(!ledger.news(first.clone(), &device, NOW).partial);
+        ledger.delivered(&seen(first.clone()), &device, &first.checks, NOW);
+        let news = ledger.news(seen(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)])), &device, NOW);
+        ledger.delivered(&seen(news.clone()), &device, &news.checks, NOW);
+        assert!(!ledger.news(seen(first.clone()), &device, NOW).partial);
         // it has what an older report said, which came later
-        ledger.delivered(&first, &device, &first.checks, NOW);
-        let news = ledger.news(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)]), &device, NOW);
-        ledger.delivered(&news, &device, &first.checks, NOW);
-        assert!(!ledger.news(first, &device, NOW).partial);
+        ledger.delivered(&seen(first.clone()), &device, &first.checks, NOW);
+        let news = ledger.news(seen(report(&[("fw.enabled", State::Fail), ("disk.root", State::Pass)])), &device, NOW);
+        ledger.delivered(&seen(news.clone()), &device, &first.checks, NOW);
+        assert!(!ledger.news(seen(first), &device, NOW).partial);
     }
 }

@@ -86,11 +86,12 @@ pub(super) async fn exchange(
             Some(report) => Some(tokens.sign_report(report, metadata, endpoint).await?),
             None => None,
         };
-        let response = send(tokens, endpoint, subject, previous, signed.as_deref(), name.as_deref()).await?;
+        let jws = signed.as_ref().map(|signed| signed.jws.as_str());
+        let response = send(tokens, endpoint, subject, previous, jws, name.as_deref()).await?;
         if response.status.is_success() {
             let session = read(&response, http, endpoint)?;
-            if let Some(report) = &report {
-                tokens.reported(report, &session.info);
+            if let Some(signed) = &signed {
+                tokens.reported(&signed.says, &session.info);
             }
             return Ok(session);
         }

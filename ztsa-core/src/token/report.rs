@@ -11,22 +11,29 @@ use ztsa_proto::{
 
 use super::Tokens;
 use crate::apart;
-use crate::posture::{Ledger, attest, collect_within};
+use crate::posture::{Ledger, Seen, attest, collect_within};
+
+/// A report, signed for an endpoint of the gateway.
+pub(crate) struct Signed {
+    pub jws: String,
+    /// What it says; the certificate's file may have changed since the report was made.
+    pub says: Seen,
+}
 
 impl Tokens {
     /// Looks at everything that the gateway asks for.
-    pub(crate) async fn collect(&self, metadata: &ResourceMetadata) -> Report {
+    pub(crate) async fn collect(&self, metadata: &ResourceMetadata) -> Seen {
         let mut report = collect_within(&metadata.ztsa.posture, &self.config().name, self.now()).await;
         // as it would be shown now: a certificate that comes or goes is news
         let about = About { aud: metadata.resource.clone(), sub: self.device(), nonce: String::new() };
-        attest(&mut report, self.config().certificate.as_ref(), Some(&about));
+        let certificate = attest(&mut report, self.config().certificate.as_ref(), Some(&about));
         report.evidence.clear();
-        report
+        Seen { report, certificate }
     }
 
     /// Leaves out of a report what the gateway knows already.
-    pub(crate) fn news(&self, report: Report) -> Report {
-        self.ledger().news(report, &self.device(), self.now())
+    pub(crate) fn news(&self, seen: Seen) -> Report {
+        self.ledger().news(seen, &self.device(), self.now())
     }
 
     /// Says whether a report is worth sending by itself.
@@ -35,8 +42,8 @@ impl Tokens {
     }
 
     /// Notes that the gateway took a report; what it then knows of the device is in its answer.
-    pub(crate) fn reported(&self, report: &Report, answer: &SessionInfo) {
-        self.ledger().delivered(report, &self.device(), &answer.posture, self.now());
+    pub(crate) fn reported(&self, said: &Seen, answer: &SessionInfo) {
+        self.ledger().delivered(said, &self.device(), &answer.posture, self.now());
     }
 
     /// Makes the next report a whole one: the gateway may have forgotten.
@@ -51,14 +58,16 @@ impl Tokens {
         report: &Report,
         metadata: &ResourceMetadata,
         endpoint: &str,
-    ) -> Result<String, SignError> {
+    ) -> Result<Signed, SignError> {
         let (nonce, now) = (self.http().nonce(endpoint), self.http().now(endpoint));
         let (resource, mut report) = (metadata.resource.clone(), report.clone());
         let about = nonce.clone().map(|nonce| About { aud: resource.clone(), sub: self.device(), nonce });
         let certificate = self.config().certificate.clone();
         apart::sign(&*self.key(), move |key| {
-            attest(&mut report, certificate.as_ref(), about.as_ref());
-            sign(key, &report, &resource, nonce.as_deref(), now)
+            let certificate = attest(&mut report, certificate.as_ref(), about.as_ref());
+            let jws = sign(key, &report, &resource, nonce.as_deref(), now)?;
+            report.evidence.clear();
+            Ok(Signed { jws, says: Seen { report, certificate } })
         })
         .await
     }
@@ -67,3 +76,6 @@ impl Tokens {
         self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
