@@ -130,6 +130,7 @@ impl Export {
         let mut written = self.inner.written.clone();
         let mut tail = Tail::new(file, self.inner.counts.sent.load(Ordering::Relaxed));
         let mut cursor = Cursor::open(file);
+        let mut missed = None;
         loop {
             let head = written.borrow_and_update().clone();
             let batch = u64::try_from(settings.batch).unwrap_or(u64::MAX);
@@ -148,27 +149,52 @@ impl Export {
                 Ok(read) => read,
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             };
+            let readable = lines.is_ok();
             let lines = lines.unwrap_or_else(|cause| {
                 tracing::warn!(path = %file.display(), %cause, "the audit log cannot be read to be sent");
                 Vec::new()
             });
             if lines.is_empty() {
+                let lacks = (readable && head.sequence > tail.after()).then_some(head.sequence);
+                if let Some(written) = missed.take().filter(|_| lacks.is_some()) {
+                    // written, and not to be found at two looks: who waits for them to be sent would wait for ever
+                    self.gone(written + 1);
+                    tail.skip(written);
+                    self.sent(written, &head.chain, &mut cursor);
+                    continue;
+                }
+                missed = lacks;
+                let pause = if missed.is_some() { settings.every } else { LOOK };
                 // nobody writes any more when the sender is gone; the scope ends with the gateway
-                let _ = tokio::time::timeout(LOOK, written.changed()).await;
+                let _ = tokio::time::timeout(pause, written.changed()).await;
                 continue;
             }
-            self.gone(&lines);
+            missed = None;
+            self.gaps(&lines);
             self.deliver(&lines, &head.chain).await;
             if let Some(last) = lines.last() {
-                self.inner.counts.sent.store(last.sequence, Ordering::Relaxed);
-                cursor.write(&head.chain, last.sequence);
-                self.inner.queue.advance(|| self.is_full());
+                self.sent(last.sequence, &head.chain, &mut cursor);
             }
         }
     }
 
+    /// Notes that everything up to a line is done with.
+    fn sent(&self, sequence: u64, chain: &str, cursor: &mut Cursor) {
+        self.inner.counts.sent.store(sequence, Ordering::Relaxed);
+        cursor.write(chain, sequence);
+        self.inner.queue.advance(|| self.is_full());
+    }
+
+    /// Counts the lines before `next` that were gone before they were sent.
+    fn gone(&self, next: u64) {
+        let missing = next.saturating_sub(self.inner.counts.sent.load(Ordering::Relaxed).saturating_add(1));
+        if missing > 0 {
+            self.not_sent(missing, "they were not in the files any more");
+        }
+    }
+
     /// Counts lines that were gone before they were sent: before the first of these, and between them.
-    fn gone(&self, lines: &[Line]) {
+    fn gaps(&self, lines: &[Line]) {
         let mut last = self.inner.counts.sent.load(Ordering::Relaxed);
         let mut missing: u64 = 0;
         for line in lines {

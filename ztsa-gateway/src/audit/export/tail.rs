@@ -34,6 +34,11 @@ impl Tail {
         self.after
     }
 
+    /// Leaves out what is not behind a line.
+    pub(super) fn skip(&mut self, after: u64) {
+        self.after = self.after.max(after);
+    }
+
     /// Reads the lines that are there, at most so many.
     pub(super) fn read(&mut self, most: usize) -> std::io::Result<Vec<Line>> {
         let mut lines = Vec::new();

@@ -312,6 +312,34 @@ async fn lines_that_are_gone_from_the_middle_of_what_is_sent_at_once_are_counted
     assert_eq!(collector.sequences().concat()[..8], [1, 2, 3, 6, 7, 9, 10, 11]);
 }
 
+#[tokio::test]
+async fn what_can_never_be_sent_keeps_nobody_out_for_ever() {
+    let (folder, scope, collector) = (Folder::new(), Scope::new(), Collector::default());
+    let endpoint = collector.listen(&scope).await;
+    let mut config = config(&folder, &endpoint);
+    config.when_full = WhenFull::Refuse;
+    if let Some(otlp) = &mut config.otlp {
+        otlp.outbox = 10;
+    }
+    let audit = start(&config);
+    write(&audit, 10);
+    audit.flush().await;
+    assert!(audit.refuses());
+    std::fs::remove_file(folder.file()).unwrap();
+    audit.start(&scope.spawner());
+    until("the way in", || !audit.refuses()).await;
+    assert!(audit.state().export.unwrap().not_sent >= 10);
+    // that the file is gone is noticed within a second; what comes then is written and sent
+    until("a new file", || {
+        write(&audit, 1);
+        folder.file().exists()
+    })
+    .await;
+    sent(&audit).await;
+    let first = lines(&folder.file())[0]["metadata"]["sequence"].as_u64();
+    assert_eq!(collector.sequences().concat().first().copied(), first);
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_named() {
     let folder = Folder::new();
