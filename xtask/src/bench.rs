@@ -12,6 +12,7 @@ mod idle;
 mod latency;
 mod machine;
 mod people;
+mod posture;
 mod process;
 mod relay;
 mod report;
@@ -78,6 +79,8 @@ enum Only {
     Revocation,
     /// Ten thousand tunnels of a hundred people paused, resumed and ended.
     Evaluation,
+    /// A look at this device.
+    Posture,
 }
 
 /// How much is measured.
@@ -88,6 +91,7 @@ struct Plan {
     pings: usize,
     rate: Duration,
     revocations: usize,
+    looks: usize,
 }
 
 const QUICK: Plan = Plan {
@@ -97,6 +101,7 @@ const QUICK: Plan = Plan {
     pings: 4000,
     rate: Duration::from_millis(1200),
     revocations: 2,
+    looks: 40,
 };
 const FULL: Plan = Plan {
     rounds: 3,
@@ -105,6 +110,7 @@ const FULL: Plan = Plan {
     pings: 20_000,
     rate: Duration::from_secs(2),
     revocations: 5,
+    looks: 200,
 };
 
 /// Idle tunnels at which memory is read.
@@ -114,6 +120,7 @@ const ROUND: Duration = Duration::from_secs(240);
 const MEMORY: Duration = Duration::from_secs(180);
 const REVOCATION: Duration = Duration::from_secs(240);
 const EVALUATION: Duration = Duration::from_secs(420);
+const POSTURE: Duration = Duration::from_secs(120);
 /// Files that a process needs beside those of its tunnels.
 const SPARE_FILES: u64 = 300;
 
@@ -173,6 +180,10 @@ fn measure(args: &Args, programs: &Path, folder: &Path) -> Result<(), Failure> {
     if !args.loads.is_empty() {
         println!("{}", figures.table());
         return Ok(());
+    }
+    if wanted(Only::Posture) {
+        eprintln!("posture");
+        figures.posture = deadline::within("posture", POSTURE, || posture::measure(programs, plan.looks))?;
     }
     if wanted(Only::Memory) {
         eprintln!("memory of idle tunnels");

@@ -35,6 +35,14 @@ pub(crate) struct Args {
     /// Do not install programs; take the machine as it is
     #[arg(long)]
     skip_install: bool,
+    /// Show the programs as they were built
+    #[arg(long, hide = true)]
+    no_build: bool,
+}
+
+/// Shows the road with the programs as they are, and ends.
+pub(crate) fn check() -> Result<(), Failure> {
+    run(&Args { stay: false, interactive: false, skip_install: true, no_build: true })
 }
 
 /// The Debian packages that the demo shows something with.
@@ -43,8 +51,10 @@ const PACKAGES: &[&str] = &["postgresql", "postgresql-client", "openssh-server",
 /// Shows the road; everything that was started has ended when this returns.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let workspace = Workspace::find()?;
-    println!("building ztsa and ztsa-gateway (the first time takes some minutes)");
-    command::run(&mut workspace.cargo(&["build", "--locked", "--quiet", "-p", "ztsa-cli", "-p", "ztsa-gateway"]))?;
+    if !args.no_build {
+        println!("building ztsa and ztsa-gateway (the first time takes some minutes)");
+        command::run(&mut workspace.cargo(&["build", "--locked", "--quiet", "-p", "ztsa-cli", "-p", "ztsa-gateway"]))?;
+    }
     let missing = if args.skip_install { None } else { install() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Failure::Wrong(format!("no runtime: {source}")))?;

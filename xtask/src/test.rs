@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::command::{self, Failure};
+use crate::demo;
 use crate::programs;
 use crate::workspace::Workspace;
 
@@ -42,6 +43,8 @@ enum Step {
     Test,
     /// Examples in the documentation
     Doctest,
+    /// The demo, with the programs as they were built
+    Demo,
 }
 
 /// Runs the steps in order and stops at the first that fails.
@@ -98,6 +101,7 @@ impl Step {
             Self::Build => command::run(&mut workspace.cargo(&["build", "--locked", "--workspace", "--all-targets"])),
             Self::Test => tests(workspace, filter),
             Self::Doctest => command::run(&mut workspace.cargo(&["test", "--locked", "--workspace", "--doc"])),
+            Self::Demo => demo::check(),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::cost::Cost;
 use super::evaluation::{Change, Evaluation};
 use super::idle::Memory;
+use super::posture::Posture;
 use super::revocation::Revocation;
 use super::sample::{Throughput, Times, WAYS, float, median};
 use super::throughput::{LOADS, Load};
@@ -36,6 +37,7 @@ pub(super) struct Figures {
     pub(super) memory: Vec<Memory>,
     pub(super) revocation: Revocation,
     pub(super) evaluation: Option<Evaluation>,
+    pub(super) posture: Posture,
 }
 
 impl Figures {
@@ -94,6 +96,12 @@ impl Figures {
                 "tunnels": revocation.ended, "resets": revocation.resets,
             },
             "evaluation": self.evaluation.as_ref().map(evaluation),
+            "posture": {
+                "checks": self.posture.checks,
+                "command_p50_ms": round(self.posture.report.percentile(50) / 1e3),
+                "command_p99_ms": round(self.posture.report.percentile(99) / 1e3),
+                "version_p50_ms": round(self.posture.nothing.percentile(50) / 1e3),
+            },
             "bounds": { "tcp": small(&self.tcp), "tls": small(&self.tls) },
         })
     }
@@ -172,6 +180,14 @@ impl Figures {
             seen.end.percentile(99) / 1e3,
             seen.end.percentile(100) / 1e3,
             seen.resets,
+        ));
+        let looked = &self.posture;
+        line(format_args!(
+            "\nposture: {} checks by `ztsa posture`, {:.1} ms (p50), {:.1} ms (p99); `ztsa --version` {:.1} ms",
+            looked.checks,
+            looked.report.percentile(50) / 1e3,
+            looked.report.percentile(99) / 1e3,
+            looked.nothing.percentile(50) / 1e3,
         ));
         if let Some(seen) = &self.evaluation {
             line(format_args!(

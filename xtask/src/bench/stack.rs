@@ -114,16 +114,9 @@ impl Stack {
         command.arg("--dir").arg(folder.0.join("gateway"));
         let mut gateway = Process::start("gateway", &folder.0, &mut command)?;
         let said: GatewayReady = gateway.json()?;
-        let environment = vec![
-            ("ZTSA_CA_FILE", said.ca_file),
-            ("ZTSA_CONFIG_DIR", folder.0.join("config")),
-            ("ZTSA_STATE_DIR", folder.0.join("state")),
-            ("ZTSA_STORE", PathBuf::from("file")),
-            ("HOME", folder.0.clone()),
-        ];
+        let environment = private(&folder, said.ca_file);
+        login(programs, &folder, &environment, &said.gateway)?;
         let ztsa = |arguments: &[&str]| ztsa(programs, &environment, arguments);
-        let mut login = ztsa(&["login", &said.gateway, "--device", "--no-open"]);
-        Process::start("login", &folder.0, &mut login)?.succeed()?;
         let mut client =
             Process::start("client", &folder.0, &mut ztsa(&["proxy", "--listen", "127.0.0.1:0", "--json"]))?;
         let listening: ClientReady = client.json()?;
@@ -245,6 +238,28 @@ impl Administrator {
         }
         Err(Failure::Wrong(format!("the gateway refused the order {order}: {}", answer.trim())))
     }
+}
+
+/// Where a client keeps what is its own, and whom it trusts.
+pub(super) fn private(folder: &Folder, authority: PathBuf) -> Vec<(&'static str, PathBuf)> {
+    vec![
+        ("ZTSA_CA_FILE", authority),
+        ("ZTSA_CONFIG_DIR", folder.0.join("config")),
+        ("ZTSA_STATE_DIR", folder.0.join("state")),
+        ("ZTSA_STORE", PathBuf::from("file")),
+        ("HOME", folder.0.clone()),
+    ]
+}
+
+/// Signs a client in.
+pub(super) fn login(
+    programs: &Path,
+    folder: &Folder,
+    environment: &[(&'static str, PathBuf)],
+    gateway: &str,
+) -> Result<(), Failure> {
+    let mut login = ztsa(programs, environment, &["login", gateway, "--device", "--no-open"]);
+    Process::start("login", &folder.0, &mut login)?.succeed()
 }
 
 /// A command of the client, apart from the settings of the machine.
