@@ -111,8 +111,9 @@ impl Engine {
         self.grants().end_session(session);
         // a ticket lasts by itself
         tunnels.retain(|tunnel| tunnel.ticket.is_none());
-        let detail = "the client did not renew the session in time";
-        let problem = Arc::new(problem::new("session.expired").with_detail(detail));
+        // nobody signed out: a client that comes back renews it and goes on
+        let detail = "this device was not heard of, and its session was not renewed in time";
+        let problem = Arc::new(problem::new("session.lapsed").with_detail(detail));
         tunnels.retain(|tunnel| self.inner.leases.end_tunnel(tunnel, &problem, self.cause));
         // told to those who listened to it: whoever listens to the session that is there again hears nothing of its end
         let at = self.inner.clock.now();

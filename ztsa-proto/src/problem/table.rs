@@ -256,6 +256,15 @@ static ROWS: &[Row] = &[
         3,
     ),
     row_of(
+        "session.lapsed",
+        503,
+        "The session was not renewed in time",
+        AFTER,
+        "Connect again: the session is renewed by itself, and `ztsa` says when it needs you to sign in.",
+        "connection_terminated",
+        6,
+    ),
+    row_of(
         "grant.expired",
         403,
         "The permission for this app has run out",

@@ -65,6 +65,7 @@ fn the_codes_of_the_protocol_keep_status_exit_and_retry() {
         ("device.blocked", 403, 4, Retry::Never),
         ("session.revoked", 401, 3, Retry::AfterLogin),
         ("session.expired", 401, 3, Retry::AfterLogin),
+        ("session.lapsed", 503, 6, after(None)),
         ("grant.expired", 403, 4, after(None)),
         ("grant.unknown", 403, 4, after(None)),
         ("ticket.invalid", 407, 4, Retry::Never),

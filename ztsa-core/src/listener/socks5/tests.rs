@@ -151,6 +151,7 @@ fn every_refusal_has_its_reply() {
         ("auth.expired", 6),
         ("auth.step_up", 2),
         ("session.expired", 6),
+        ("session.lapsed", 6),
         ("session.revoked", 2),
         ("grant.expired", 6),
         ("grant.unknown", 2),

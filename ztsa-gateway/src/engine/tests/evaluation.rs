@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
 use ztsa_proto::posture::{Accepted, Assurance, Check, ClientInfo, Os, Privilege, Report, State};
+use ztsa_proto::problem::Retry;
 
 use super::World;
 use super::world::{PEER, thumbprint};
@@ -240,9 +241,14 @@ fn a_session_that_is_not_renewed_ends_after_a_grace_time() {
     assert_eq!(state(&hers), "open", "a laptop that slept has a minute");
     world.hand.advance(Duration::from_secs(60));
     assert_eq!(world.engine.sweep().ended, 1);
-    assert_eq!((state(&hers), state(&his)), ("ended session.expired".into(), "open".into()));
-    let kinds: Vec<EventKind> = std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.kind).collect();
-    assert_eq!(kinds, [EventKind::Ended, EventKind::SessionEnded]);
+    assert_eq!((state(&hers), state(&his)), ("ended session.lapsed".into(), "open".into()));
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert_eq!(told.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::Ended, EventKind::SessionEnded]);
+    for event in told {
+        let problem = event.problem.unwrap();
+        // it passes: who comes back renews it, and need not sign in
+        assert_eq!((problem.code.as_str(), problem.retry), ("session.lapsed", Retry::After { seconds: None }));
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_tunnel_that_is_opened_while_its_session_lapses_is_not_left_behind() {
     step::at("judge", move || assert_eq!(there.engine.sweep().ended, 0));
     let lease = world.open(&alice, "wiki").unwrap();
     assert_eq!(world.engine.sweep().ended, 1);
-    assert_eq!(state(&lease), "ended session.expired");
+    assert_eq!(state(&lease), "ended session.lapsed");
 }
 
 #[test]
