@@ -100,7 +100,9 @@ pub(crate) fn reply(problem: &Problem) -> ReplyError {
     match problem.code.as_str() {
         "app.unknown" | "app.unreachable" => ReplyError::HostUnreachable,
         "app.refused" => ReplyError::ConnectionRefused,
-        "app.timeout" | "auth.expired" | "session.expired" | "session.lapsed" | "grant.expired" => ReplyError::TtlExpired,
+        "app.timeout" | "auth.expired" | "session.expired" | "session.lapsed" | "grant.expired" => {
+            ReplyError::TtlExpired
+        }
         "auth.step_up" | "session.revoked" | "grant.unknown" | "ticket.invalid" => ReplyError::ConnectionNotAllowed,
         code => match code.split('.').next() {
             Some("policy" | "risk" | "posture" | "device") => ReplyError::ConnectionNotAllowed,
