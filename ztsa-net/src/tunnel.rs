@@ -154,6 +154,9 @@ impl TunnelSend {
     /// Tells the peer about its access; [`Notice::End`] is the last word of the tunnel. Where there is no place for
     /// notices, the end is a reset and the others are not told.
     ///
+    /// A notice waits in memory until the peer lets bytes come, so that any but the last should be given only when
+    /// [`TunnelSend::poll_room`] says that there is room.
+    ///
     /// # Errors
     /// [`TunnelError`] when the peer reset the tunnel or the connection ended.
     pub fn notice(&mut self, notice: &Notice) -> Result<(), TunnelError> {

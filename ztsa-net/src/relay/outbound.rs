@@ -119,26 +119,39 @@ fn poll_read<R: AsyncRead + Unpin>(
     Poll::Ready(Ok(buffer))
 }
 
-/// Waits until access is open. With `tell`, the peer hears of each reason for the wait.
+/// Waits until access is open. With `tell`, the peer hears of each reason for the wait, and of its end.
+///
+/// It is told when it lets bytes come, and only what holds then: a peer that takes nothing is owed one word, however often
+/// access changes.
 async fn wait_open(access: &mut watch::Receiver<Access>, send: &mut TunnelSend, tell: bool) -> Result<(), End> {
     let mut told: Option<Arc<Problem>> = None;
     loop {
         let now = access.borrow_and_update().clone();
-        match now {
-            Access::Open if told.is_some() && tell => return send.notice(&Notice::Resume).map_err(End::Tunnel),
-            Access::Open => return Ok(()),
+        let word = match &now {
+            Access::Open if told.is_none() || !tell => return Ok(()),
+            Access::Open => Some(Notice::Resume),
             Access::Suspended(problem) => {
-                if tell && told.is_none_or(|told| told.code != problem.code) {
-                    send.notice(&Notice::Suspend(Box::new((*problem).clone()))).map_err(End::Tunnel)?;
-                }
-                told = Some(problem);
+                let news = tell && told.as_ref().is_none_or(|told| told.code != problem.code);
+                news.then(|| Notice::Suspend(Box::new(Problem::clone(problem))))
             }
-            Access::Ended(problem) => return Err(End::Access(problem)),
-        }
-        let reset = poll_fn(|context| send.poll_reset(context));
+            Access::Ended(problem) => return Err(End::Access(problem.clone())),
+        };
+        let turn = poll_fn(|context| {
+            if let Poll::Ready(error) = send.poll_reset(context) {
+                return Poll::Ready(Err(error));
+            }
+            if word.is_some() { send.poll_room(1, context).map_ok(drop) } else { Poll::Pending }
+        });
         tokio::select! {
+            biased;
             changed = access.changed() => if changed.is_err() { return Err(End::Finished) },
-            error = reset => return Err(End::Tunnel(error)),
+            room = turn => {
+                room.map_err(End::Tunnel)?;
+                if let Some(word) = &word {
+                    send.notice(word).map_err(End::Tunnel)?;
+                }
+                told = if let Access::Suspended(problem) = now { Some(problem) } else { None };
+            }
         }
     }
 }

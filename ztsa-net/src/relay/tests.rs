@@ -1,3 +1,5 @@
+mod pause;
+
 use super::*;
 use crate::http2;
 use crate::task::Scope;
