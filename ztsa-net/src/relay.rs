@@ -9,7 +9,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,7 +23,8 @@ use crate::tunnel::{TunnelError, TunnelRecv, TunnelSend};
 mod inbound;
 mod outbound;
 
-/// How long one direction may stay silent after the other has ended, before the relay is taken for forgotten.
+/// How long one direction may stay silent after the other has ended, before the relay is taken for forgotten. It begins anew
+/// after each pause, during which nothing could move.
 pub const HALF_CLOSED_IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// How long the peer has to take the reason of an ending before the stream is reset.
@@ -95,7 +96,7 @@ pub enum End {
     Tunnel(TunnelError),
     /// Access ended; the local side must be reset.
     Access(Arc<Problem>),
-    /// One direction had ended and the other was silent for [`HALF_CLOSED_IDLE`].
+    /// One direction had ended and the other was silent for [`HALF_CLOSED_IDLE`], pauses not counted.
     Idle,
 }
 
@@ -151,14 +152,14 @@ where
             let shared = Shared { access, meter };
             let out = outbound::pump(reader, &mut send, &shared, true);
             let back = inbound::pump(writer, &mut recv, &shared, inbound::Notices::Skip);
-            both(out, back, Some(pauses), meter).await
+            both(out, back, Some(pauses), &shared.access, meter).await
         }
         Authority::Peer(notify) => {
             let (state, access) = watch::channel(Access::Open);
             let shared = Shared { access, meter };
             let out = outbound::pump(reader, &mut send, &shared, false);
             let back = inbound::pump(writer, &mut recv, &shared, inbound::Notices::Follow(&state, notify));
-            both(out, back, None, meter).await
+            both(out, back, None, &shared.access, meter).await
         }
     };
     match &end {
@@ -192,12 +193,13 @@ async fn both(
     out: impl Future<Output = Result<(), End>>,
     back: impl Future<Output = Result<(), End>>,
     mut pauses: Option<Pauses>,
+    access: &watch::Receiver<Access>,
     meter: &dyn Meter,
 ) -> End {
     let (mut out, mut back) = (pin!(out), pin!(back));
     let (mut out_done, mut back_done) = (false, false);
     let mut idle = pin!(None::<tokio::time::Sleep>);
-    let mut seen = 0;
+    let mut silent = Silent::default();
     std::future::poll_fn(|context| {
         // looked at first: what is seen here has stopped both directions once they have been polled
         let pausing = pauses.as_mut().is_some_and(Pauses::begins);
@@ -216,7 +218,10 @@ async fn both(
         match (out_done, back_done) {
             (true, true) => Poll::Ready(End::Finished),
             (false, false) => Poll::Pending,
-            _ => poll_idle(idle.as_mut(), &mut seen, meter, context),
+            _ => {
+                let held = matches!(*access.borrow(), Access::Suspended(_));
+                poll_idle(idle.as_mut(), &mut silent, meter.total(), held, context)
+            }
         }
     })
     .await
@@ -224,29 +229,38 @@ async fn both(
 
 type Pump<'a> = Pin<&'a mut (dyn Future<Output = Result<(), End>> + 'a)>;
 
+/// What a half-closed relay was like when it was last looked at.
+#[derive(Default)]
+struct Silent {
+    total: u64,
+    held: bool,
+}
+
+/// Completes when nothing has moved for [`HALF_CLOSED_IDLE`] though it might: while access is suspended (`held`) no time
+/// counts, and after it the time begins anew.
 fn poll_idle(
     mut idle: Pin<&mut Option<tokio::time::Sleep>>,
-    seen: &mut u64,
-    meter: &dyn Meter,
+    silent: &mut Silent,
+    total: u64,
+    held: bool,
     context: &mut Context<'_>,
 ) -> Poll<End> {
-    let now = meter.total();
     if idle.is_none() {
         idle.set(Some(tokio::time::sleep(HALF_CLOSED_IDLE)));
-        *seen = now;
+        *silent = Silent { total, held };
     }
     loop {
-        let Some(sleep) = idle.as_mut().as_pin_mut() else { return Poll::Pending };
-        if sleep.poll(context).is_pending() {
-            return Poll::Pending;
+        let Some(mut sleep) = idle.as_mut().as_pin_mut() else { return Poll::Pending };
+        let resumed = silent.held && !held;
+        silent.held = held;
+        if !resumed {
+            ready!(sleep.as_mut().poll(context));
+            if silent.total == total && !held {
+                return Poll::Ready(End::Idle);
+            }
         }
-        if *seen == now {
-            return Poll::Ready(End::Idle);
-        }
-        *seen = now;
-        if let Some(sleep) = idle.as_mut().as_pin_mut() {
-            sleep.reset(Instant::now() + HALF_CLOSED_IDLE);
-        }
+        silent.total = total;
+        sleep.reset(Instant::now() + HALF_CLOSED_IDLE);
     }
 }
 

@@ -75,3 +75,33 @@ async fn a_client_that_takes_nothing_is_owed_one_word_however_often_access_chang
         assert!(notices == owed, "a window of {window}: {} notices, {:?}", notices.len(), notices.last());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_no_silence_of_a_half_closed_relay() {
+    let tunnel = tunnel(Framing::Capsules).await;
+    let (mut program, local) = tokio::io::duplex(4096);
+    let (mut app, remote) = tokio::io::duplex(4096);
+    let (access, receiver) = watch::channel(Access::Open);
+    let (at_client, at_gateway) = (Traffic::default(), Traffic::default());
+    let mut ignore = |_: &Notice| {};
+    let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
+    let (client, gateway, ()) = tokio::join!(
+        run(local, tunnel.client, Authority::Peer(&mut ignore), &at_client),
+        run(remote, tunnel.gateway, Authority::Own(receiver), &at_gateway),
+        async {
+            program.shutdown().await.unwrap();
+            minutes(1).await;
+            access.send_replace(Access::Suspended(Arc::new(problem::new("risk.user"))));
+            minutes(70).await;
+            access.send_replace(Access::Open);
+            minutes(29).await;
+            app.write_all(b"late").await.unwrap();
+            app.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            program.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"late");
+        }
+    );
+    assert!(matches!(client, End::Finished), "{client}");
+    assert!(matches!(gateway, End::Finished), "{gateway}");
+}
