@@ -12,6 +12,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::{Engine, News};
 use crate::audit::Activity;
+use crate::config::App;
 use crate::lease::{Access, Selector, Tunnel};
 use crate::measure::{Question, Why};
 use crate::policy::{OnChange, Verdict};
@@ -54,21 +55,26 @@ impl Engine {
             groups.entry(Key::of(&tunnel)).or_default().push(tunnel);
         }
         let mut changed = Changed::default();
-        for tunnels in groups.into_values() {
-            self.turn(&tunnels, &mut changed);
+        for mut tunnels in groups.into_values() {
+            self.turn(&mut tunnels, &mut changed);
         }
         self.speak();
         changed
     }
 
-    /// One question and its answer, applied to all tunnels that it is the answer for.
-    fn turn(&self, tunnels: &[Arc<Tunnel>], changed: &mut Changed) {
-        let Some(first) = tunnels.first() else { return };
+    /// One question and its answer, applied to all tunnels that it is the answer for. Those that lead to where the app no
+    /// longer is are ended without one.
+    fn turn(&self, tunnels: &mut Vec<Arc<Tunnel>>, changed: &mut Changed) {
         let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(problem) = self.displaced(&first.app) {
-            changed.ended += tunnels.iter().filter(|tunnel| self.end_tunnel(tunnel, &problem)).count();
-            return;
-        }
+        // of one app's tunnels some may lead to its old place and some to the new one
+        let mut places: HashMap<*const App, Option<Arc<Problem>>> = HashMap::new();
+        tunnels.retain(|tunnel| {
+            let place = places.entry(Arc::as_ptr(&tunnel.app)).or_insert_with(|| self.displaced(&tunnel.app));
+            let Some(problem) = place else { return true };
+            changed.ended += usize::from(self.end_tunnel(tunnel, problem));
+            false
+        });
+        let Some(first) = tunnels.first() else { return };
         let now = self.inner.clock.now();
         // a ticket stands for whom it was made by, as known now; it does not need the session to be renewed
         let session = self.newest(&first.session);
@@ -76,7 +82,7 @@ impl Engine {
         self.counted(Question::Evaluation, &judged);
         // told in the same words to all that wait until the same moment
         let mut waiting = HashMap::new();
-        for tunnel in tunnels {
+        for tunnel in &*tunnels {
             match &judged.decision.verdict {
                 Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel)),
                 Verdict::Deny(problem) | Verdict::StepUp(problem) => {
