@@ -84,10 +84,14 @@ impl Engine {
         let mut waiting = HashMap::new();
         for tunnel in &*tunnels {
             match &judged.decision.verdict {
-                Verdict::Allow => changed.restored += usize::from(self.restore_tunnel(tunnel)),
+                Verdict::Allow => {
+                    tunnel.permitted(judged.decision.on_change);
+                    changed.restored += usize::from(self.restore_tunnel(tunnel));
+                }
                 Verdict::Deny(problem) | Verdict::StepUp(problem) => {
                     let step_up = matches!(judged.decision.verdict, Verdict::StepUp(_));
-                    let on_change = judged.decision.on_change.or(tunnel.on_change).unwrap_or(OnChange::Terminate);
+                    let on_change =
+                        judged.decision.on_change.or_else(|| tunnel.on_change()).unwrap_or(OnChange::Terminate);
                     if on_change == OnChange::Suspend {
                         let until = self.waits_until(tunnel, now);
                         let told = || Arc::new(Problem::clone(problem).with_wait(until.since(now).as_secs()));

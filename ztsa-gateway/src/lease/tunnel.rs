@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 use ztsa_proto::name::{GrantId, TicketId, TunnelId};
@@ -53,14 +53,13 @@ pub struct Tunnel {
     pub ticket: Option<TicketId>,
     /// The id of the decision that let it open.
     pub decision: String,
-    /// What the policies that permitted it want done when they no longer do.
-    pub on_change: Option<OnChange>,
     /// When it was opened.
     pub opened_at: UnixTime,
     up: AtomicU64,
     down: AtomicU64,
     /// How much of both was counted for the person already.
     carried: AtomicU64,
+    on_change: Mutex<Option<OnChange>>,
     access: watch::Sender<Access>,
     /// What made it stop, from when it was told until its last byte has moved.
     stopping: Pending,
@@ -103,11 +102,11 @@ impl Tunnel {
             grant: opening.grant,
             ticket: opening.ticket,
             decision: opening.decision,
-            on_change: opening.on_change,
             opened_at: opening.at,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             carried: AtomicU64::new(0),
+            on_change: Mutex::new(opening.on_change),
             access: watch::Sender::new(Access::Open),
             stopping: Pending::default(),
             end: OnceLock::new(),
@@ -128,6 +127,16 @@ impl Tunnel {
     pub fn take_carried(&self) -> u64 {
         let total = self.up().saturating_add(self.down());
         total.saturating_sub(self.carried.fetch_max(total, Ordering::Relaxed))
+    }
+
+    /// Gives what the policies that permitted it last want done when they no longer do.
+    pub fn on_change(&self) -> Option<OnChange> {
+        *self.on_change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the policies that permit it now want done when they no longer do.
+    pub(crate) fn permitted(&self, on_change: Option<OnChange>) {
+        *self.on_change.lock().unwrap_or_else(PoisonError::into_inner) = on_change;
     }
 
     /// Says whether bytes may flow now.
