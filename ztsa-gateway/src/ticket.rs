@@ -47,7 +47,7 @@ struct Table {
 pub struct Live {
     /// The ticket.
     pub ticket: Ticket,
-    /// Whom it stands for, on the device that made it.
+    /// Whom it stands for, as last known, on the device that made it.
     pub session: Arc<Session>,
 }
 
@@ -131,6 +131,22 @@ impl Tickets {
         let cutoff = self.store.cutoff_of(&ticket.user, &ticket.device, &ticket.session);
         let good = expires_at > now && uses_left != Some(0) && cutoff.is_none_or(|cutoff| issued_at > cutoff);
         good.then_some(found)
+    }
+
+    /// Notes who a session's person is now: its tickets stand for them as they are, not as they were, whatever becomes of the
+    /// session.
+    pub fn renewed(&self, session: &Session) {
+        let mut live = self.live();
+        let Table { tickets, sessions } = &mut *live;
+        for hash in sessions.get(&session.id).into_iter().flatten() {
+            let Some(Live { ticket, session: stands }) = tickets.get_mut(hash) else { continue };
+            if *stands.identity != *session.identity {
+                // what cannot be written is nobody's at the next start
+                ticket.identity = serde_json::to_string(&*session.identity).unwrap_or_default();
+                *stands = Arc::new(stand_in(ticket, Arc::clone(&session.identity)));
+                self.store.put_ticket(ticket.clone());
+            }
+        }
     }
 
     /// Counts one use; says whether there was one left.

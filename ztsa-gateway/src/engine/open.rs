@@ -50,7 +50,9 @@ impl Engine {
         let live = self.inner.tickets.find(ticket, now).ok_or_else(invalid)?;
         let app = self.config().app(&to.host, to.port).filter(|app| app.name == live.ticket.app).cloned();
         let app = app.ok_or_else(invalid)?;
-        let asked = Asked { session: &live.session, app: &app, to, peer, grant: None, ticket: Some(&live.ticket.id) };
+        // a ticket stands for whom it was made by, as known now
+        let session = self.newest(&live.session);
+        let asked = Asked { session: &session, app: &app, to, peer, grant: None, ticket: Some(&live.ticket.id) };
         let lease = self.lease(&asked, now)?;
         if self.inner.tickets.count_use(&live.ticket) {
             return Ok((lease, app));

@@ -174,6 +174,7 @@ impl Engine {
         }
         self.inner.measures.exchanges.add(if renewed { Exchange::Renewed } else { Exchange::Begun });
         // groups, acr and the age of the sign-in may be others now
+        self.inner.tickets.renewed(session);
         self.because_of(Why::Renewal).reevaluate(&Selector::Session(session.id.clone()));
         Ok(self.session_info(session))
     }

@@ -9,6 +9,7 @@ mod opening;
 mod orders;
 mod replay;
 mod saving;
+mod turning;
 pub(crate) mod world;
 
 pub(crate) use world::World;
