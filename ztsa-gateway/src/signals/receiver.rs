@@ -78,6 +78,8 @@ struct Live {
     stream: Option<wire::Stream>,
     /// What the heartbeats on their way must echo.
     states: VecDeque<String>,
+    /// What the last ones echoed: whoever was not heard to take one sends it again.
+    echoed: VecDeque<String>,
     freshness: Freshness,
     /// When a refusal was last written down.
     refused: Option<UnixTime>,
@@ -218,15 +220,7 @@ impl Receiver {
                     .then_some(())
                     .ok_or_else(|| Refusal::Later("the gateway cannot keep it now: send it again".to_owned()))?;
             }
-            Err(Refusal::Fault(fault)) => {
-                let Fault { err, description } = fault;
-                let message = format!("{}: a token was refused: {description}", self.config.name);
-                // strangers can send these where no credential is asked for: one a second is written down
-                if self.live().refused.replace(now) != Some(now) {
-                    tracing::warn!(transmitter = self.config.name, err, description, "a token was refused");
-                    self.engine.told(Outcome::Failure, &format!("signal.{err}"), None, message);
-                }
-            }
+            Err(Refusal::Fault(fault)) => self.refused(fault, now),
             Err(Refusal::Later(cause)) => {
                 if self.live().refused.replace(now) != Some(now) {
                     tracing::warn!(transmitter = self.config.name, cause, "a security event token cannot be taken now");
@@ -234,6 +228,15 @@ impl Receiver {
             }
         }
         taken
+    }
+
+    /// Writes a refusal down: strangers can cause these where no credential is asked for, so one a second.
+    fn refused(&self, Fault { err, description }: &Fault, now: UnixTime) {
+        if self.live().refused.replace(now) != Some(now) {
+            let message = format!("{}: a token was refused: {description}", self.config.name);
+            tracing::warn!(transmitter = self.config.name, err, description, "a token was refused");
+            self.engine.told(Outcome::Failure, &format!("signal.{err}"), None, message);
+        }
     }
 
     /// Proves who made a token and for whom, and reads it.
@@ -280,23 +283,23 @@ impl Receiver {
             let description = "it is about another stream than the one that delivers to this gateway";
             return Err(Refusal::Fault(FaultCode::InvalidRequest.because(description)));
         }
-        self.live().freshness.hear(Sign::Token, now);
-        match &set.event.happening {
-            // a heartbeat changes nothing: a copy of it does no harm, and it is not worth a row
-            Happening::Verification { state } => return self.verified(state.as_deref(), now),
-            Happening::StreamUpdated { status, reason } => self.updated(status, reason.as_deref(), now),
-            _ => {
-                let (receiver, key) = (Arc::clone(self), key);
-                // thousands of tunnels take a while: never on a thread that carries bytes
-                let applied = tokio::task::spawn_blocking(move || {
-                    receiver.apply(&set, now, cause);
-                    receiver.seen.keep(&key, now, now);
-                });
-                applied.await.map_err(|_| Refusal::Later("it could not be applied".to_owned()))?;
-                return Ok(Taken::Applied);
-            }
+        // a heartbeat changes nothing: a copy of it does no harm, and it is not worth a row
+        if let Happening::Verification { state } = &set.event.happening {
+            return self.verified(state.as_deref(), now);
         }
-        self.seen.keep(&key, now, now);
+        self.live().freshness.hear(Sign::Token, now);
+        if let Happening::StreamUpdated { status, reason } = &set.event.happening {
+            self.updated(status, reason.as_deref(), now);
+            self.seen.keep(&key, now, now);
+            return Ok(Taken::Applied);
+        }
+        let receiver = Arc::clone(self);
+        // thousands of tunnels take a while: never on a thread that carries bytes
+        let applied = tokio::task::spawn_blocking(move || {
+            receiver.apply(&set, now, cause);
+            receiver.seen.keep(&key, now, now);
+        });
+        applied.await.map_err(|_| Refusal::Later("it could not be applied".to_owned()))?;
         Ok(Taken::Applied)
     }
 
@@ -313,11 +316,19 @@ impl Receiver {
         // a stream that was made by hand is verified by hand: what is echoed then was asked for by somebody else
         if let Some(state) = state.filter(|_| self.authorization.is_some()) {
             let Some(place) = live.states.iter().position(|expected| expected == state) else {
+                // a copy is no sign of life
+                if live.echoed.iter().any(|echoed| echoed == state) {
+                    return Ok(Taken::Again);
+                }
                 let description = "its `state` is none that was asked for";
                 return Err(Refusal::Fault(FaultCode::InvalidState.because(description)));
             };
             // only this one: two that are on their way may come in any order
-            live.states.remove(place);
+            let echoed = live.states.remove(place);
+            live.echoed.extend(echoed);
+            while live.echoed.len() > MOST_STATES {
+                live.echoed.pop_front();
+            }
         }
         live.freshness.hear(Sign::Heartbeat, now);
         Ok(Taken::Applied)

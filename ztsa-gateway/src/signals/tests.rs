@@ -2,6 +2,7 @@
 
 mod figures;
 mod foreign;
+mod polling;
 mod receiving;
 mod refusing;
 mod silence;

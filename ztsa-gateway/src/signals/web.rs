@@ -35,6 +35,8 @@ pub(super) struct Web {
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) body: Bytes,
+    /// Whether more came than was read.
+    pub(super) cut: bool,
 }
 
 /// Says why there is no answer that can be used.
@@ -96,6 +98,15 @@ impl Web {
     /// # Cancel safety
     /// Dropping the future closes the request.
     pub(super) async fn send(&self, method: Method, url: &Url, sent: Sent<'_>) -> Result<Reply, WebError> {
+        let reply = self.beginning(method, url, sent).await?;
+        if reply.cut { Err(WebError::TooLarge(url.to_string())) } else { Ok(reply) }
+    }
+
+    /// As [`Web::send`], and gives the beginning of an answer that is larger.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the request.
+    pub(super) async fn beginning(&self, method: Method, url: &Url, sent: Sent<'_>) -> Result<Reply, WebError> {
         self.allowed(url)?;
         let patience = sent.patience.unwrap_or(PATIENCE);
         let mut request =
@@ -113,14 +124,15 @@ impl Web {
         }
         let failed = |error: reqwest::Error| failure(url, &error);
         let mut response = request.send().await.map_err(failed)?;
-        let mut body = Vec::new();
+        let (mut body, mut cut) = (Vec::new(), false);
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MOST {
-                return Err(WebError::TooLarge(url.to_string()));
+            cut = body.len() + chunk.len() > MOST;
+            if cut {
+                break;
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status: response.status().as_u16(), body: body.into() })
+        Ok(Reply { status: response.status().as_u16(), body: body.into(), cut })
     }
 
     /// As [`Web::send`], for an answer of status 200 or 201 in JSON.

@@ -19,17 +19,20 @@ use super::wire::person;
 use crate::engine::tests::World;
 use crate::lease::Access;
 use crate::signals::Signals;
-use crate::signals::receiver::Refusal;
+use crate::signals::receiver::{Refusal, Taken};
 
-const POLICIES: &str = r#"@id("dev") permit (principal in Group::"dev", action == Action::"connect", resource);"#;
-const TOKEN: &str = "0123456789abcdefghij";
+pub(super) const POLICIES: &str =
+    r#"@id("dev") permit (principal in Group::"dev", action == Action::"connect", resource);"#;
+pub(super) const TOKEN: &str = "0123456789abcdefghij";
 
-struct Foreign {
+pub(super) struct Foreign {
     url: String,
     key: aws_lc_rs::rsa::KeyPair,
     stream: Mutex<Value>,
     queue: Mutex<BTreeMap<String, String>>,
-    polls: Mutex<Vec<Value>>,
+    /// What a poll brings in the place of tokens.
+    pub(super) odd: Mutex<BTreeMap<String, Value>>,
+    pub(super) polls: Mutex<Vec<Value>>,
     asked: Mutex<Vec<String>>,
     /// Whether its document names where heartbeats are asked for.
     beats: bool,
@@ -42,7 +45,7 @@ struct Foreign {
 type Shared = State<Arc<Foreign>>;
 
 impl Foreign {
-    fn new(url: &str, beats: bool) -> Arc<Foreign> {
+    pub(super) fn new(url: &str, beats: bool) -> Arc<Foreign> {
         let stream = json!({
             "stream_id": "only-one", "iss": url, "aud": ["https://gw.example", "https://gw.example/other"],
             "delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://gone.example/"},
@@ -55,6 +58,7 @@ impl Foreign {
             key,
             stream: Mutex::new(stream),
             queue,
+            odd: Mutex::default(),
             polls,
             asked,
             beats,
@@ -63,7 +67,7 @@ impl Foreign {
         })
     }
 
-    fn router(self: &Arc<Self>) -> Router {
+    pub(super) fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/.well-known/ssf-configuration", get(document))
             .route("/jwks", get(keys))
@@ -85,7 +89,7 @@ impl Foreign {
         format!("{message}.{}", B64.encode(signature))
     }
 
-    fn tell(&self, jti: &str, now: u64, sub_id: &Value, kind: &str, members: &Value) {
+    pub(super) fn tell(&self, jti: &str, now: u64, sub_id: &Value, kind: &str, members: &Value) {
         let uri = kind.parse::<ztsa_proto::set::event::Kind>().unwrap().uri();
         let claims = json!({
             "iss": self.url, "aud": ["https://gw.example"], "jti": jti, "iat": now,
@@ -148,17 +152,21 @@ async fn verify(State(foreign): Shared, Json(request): Json<Value>) -> StatusCod
     StatusCode::NO_CONTENT
 }
 
-/// It never holds a poll open.
+/// It never holds a poll open, and brings more than it is asked for.
 async fn poll(State(foreign): Shared, Json(request): Json<Value>) -> Json<Value> {
-    let mut queue = foreign.queue.lock().unwrap();
+    let (mut queue, mut odd) = (foreign.queue.lock().unwrap(), foreign.odd.lock().unwrap());
     for jti in request["ack"].as_array().into_iter().flatten() {
         queue.remove(jti.as_str().unwrap());
     }
-    for jti in request["setErrs"].as_object().into_iter().flatten() {
-        queue.remove(jti.0);
+    for (jti, _) in request["setErrs"].as_object().into_iter().flatten() {
+        queue.remove(jti);
+        odd.remove(jti);
     }
     foreign.polls.lock().unwrap().push(request);
-    Json(json!({"sets": *queue}))
+    // in the order of their names
+    let tokens = queue.iter().map(|(jti, token)| (jti.clone(), json!(token)));
+    let sets: BTreeMap<String, Value> = tokens.chain(odd.clone()).collect();
+    Json(json!({"sets": sets}))
 }
 
 fn read_state(token: &str) -> String {
@@ -168,7 +176,7 @@ fn read_state(token: &str) -> String {
     }
 }
 
-async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if ready() {
             return;
@@ -322,7 +330,7 @@ async fn a_key_that_is_newer_than_the_last_fetch_is_asked_for_again_and_one_that
 }
 
 #[tokio::test]
-async fn two_heartbeats_that_were_asked_for_may_come_in_any_order() {
+async fn two_heartbeats_that_were_asked_for_may_come_in_any_order_and_more_than_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let table = format!(
@@ -345,7 +353,13 @@ async fn two_heartbeats_that_were_asked_for_may_come_in_any_order() {
         let (jti, stream) = (format!("beat {number}"), json!({"format": "opaque", "id": "only-one"}));
         foreign.tell(&jti, world.engine.now().0, &stream, "verification", &json!({"state": state}));
         let token = foreign.queue.lock().unwrap()[&jti].clone();
-        assert!(signals.receivers().named("foreign").unwrap().take(&token).await.is_ok(), "{jti}");
+        let receiver = signals.receivers().named("foreign").unwrap();
+        assert_eq!(receiver.take(&token).await, Ok(Taken::Applied), "{jti}");
+        // whoever was not heard to take it sends it again, maybe as another token
+        assert_eq!(receiver.take(&token).await, Ok(Taken::Again), "{jti}");
+        foreign.tell("again", world.engine.now().0, &stream, "verification", &json!({"state": state}));
+        let token = foreign.queue.lock().unwrap()["again"].clone();
+        assert_eq!(receiver.take(&token).await, Ok(Taken::Again), "{jti}");
     }
     scope.drain(Duration::from_secs(1)).await;
 }

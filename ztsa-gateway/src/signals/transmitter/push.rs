@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn only_an_answer_about_the_token_ends_it_and_one_that_names_no_fault_not_at_once() {
         let url = Url::parse("https://siem.example/").unwrap();
-        let of = |status: u16, body: &str| judged(&url, &Reply { status, body: body.as_bytes().to_vec().into() });
+        let of = |status: u16, body: &str| {
+            judged(&url, &Reply { status, body: body.as_bytes().to_vec().into(), cut: false })
+        };
         let fault = |err: &str| format!("{{\"err\": \"{err}\", \"description\": \"no\"}}");
         assert_eq!(of(202, ""), Answer::Taken);
         assert!(matches!(of(400, &fault("invalid_request")), Answer::Fault(_)));
