@@ -161,9 +161,9 @@ fn explain(engine: &Engine, user: &str, app: &str) -> Answer {
     }
     let mut members = view::named(engine, &user);
     members.insert("app".to_owned(), json!(app));
-    let sessions = explained.into_iter().map(|Explained { session, why, monitored }| {
+    let sessions = explained.into_iter().map(|Explained { session, peer, why, monitored }| {
         let monitored: Vec<Value> = monitored.iter().map(view::monitored).collect();
-        json!({ "session": session.id, "device": session.device, "why": why, "monitored": monitored })
+        json!({ "session": session.id, "device": session.device, "peer": peer, "why": why, "monitored": monitored })
     });
     members.insert("sessions".to_owned(), Value::Array(sessions.collect()));
     Ok(members)

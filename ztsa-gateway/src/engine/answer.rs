@@ -66,7 +66,7 @@ impl Engine {
     /// Lists the apps that the person may know of, each with what they would be answered now.
     pub fn apps(&self, session: &Arc<Session>, peer: IpAddr) -> AppList {
         let now = self.inner.clock.now();
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         let mut apps = Vec::new();
         let policies = self.inner.policies.load();
         for app in &self.config().apps {
@@ -90,7 +90,7 @@ impl Engine {
     ) -> Result<WhyResponse, Arc<Problem>> {
         let unknown = |_| self.not_found(Activity::Explain, session, peer, name.as_str());
         let app = self.named(name).map_err(unknown)?;
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         // what is asked and answered is on record, as for any other question
         let now = self.inner.clock.now();
         let judged = self.judge_new(&session, &app, peer, now, None);

@@ -52,7 +52,7 @@ impl Engine {
         peer: IpAddr,
     ) -> Result<GrantResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         self.sighted(&session, peer, now);
         let unknown = |_| self.not_found(Activity::Grant, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;

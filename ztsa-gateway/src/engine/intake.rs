@@ -83,7 +83,7 @@ impl Engine {
     /// It takes the same steps as for an app that is hidden from them: not even the time may tell the two apart.
     pub fn not_found(&self, activity: Activity, session: &Arc<Session>, peer: IpAddr, asked: &str) -> Arc<Problem> {
         let now = self.inner.clock.now();
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         self.sighted(&session, peer, now);
         let judged = self.judge(&session, &self.inner.nothing, peer, now);
         // an answer about the gateway comes before one about the app only when the app is there and open

@@ -35,7 +35,7 @@ impl Engine {
         grant: Option<&GrantId>,
     ) -> Result<Lease, Arc<Problem>> {
         let now = self.inner.clock.now();
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         let asked = Asked { session: &session, app, to, peer, grant, ticket: None };
         self.lease(&asked, now)
     }
@@ -75,7 +75,7 @@ impl Engine {
         peer: IpAddr,
     ) -> Result<TicketResponse, Arc<Problem>> {
         let now = self.inner.clock.now();
-        let session = self.seen(session);
+        let session = self.seen_from(session, peer);
         self.sighted(&session, peer, now);
         let unknown = |_| self.not_found(Activity::Ticket, &session, peer, request.app.as_str());
         let app = self.named(&request.app).map_err(unknown)?;

@@ -38,6 +38,9 @@ pub struct Revoked {
 pub struct Explained {
     /// The session.
     pub session: Arc<Session>,
+    /// Where its person asked from last, and this answer is for; `None` when they have not asked since the gateway started:
+    /// then it is for no address.
+    pub peer: Option<IpAddr>,
     /// The explanation.
     pub why: WhyResponse,
     /// What policies in monitor mode would have done.
@@ -80,23 +83,19 @@ impl Engine {
         let names = || self.config().apps.iter().map(|app| app.name.to_string()).collect();
         let app = self.named(app).map_err(|_| OrderError::UnknownApp(app.to_string(), names()))?;
         let sessions = self.sessions().of_user(user);
-        // the address of each session's newest tunnel, else none
-        let peer = |session: &SessionId| {
-            let tunnels = self.inner.leases.select(&Selector::Session(session.clone()));
-            tunnels.last().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |tunnel| tunnel.peer)
-        };
         let now = self.inner.clock.now();
         Ok(sessions
             .into_iter()
             .map(|session| {
-                let peer = peer(&session.id);
-                let judged = self.judge_new(&session, &app, peer, now, None);
+                let peer = self.sessions().peer(&session.id);
+                let from = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                let judged = self.judge_new(&session, &app, from, now, None);
                 let view = View { groups: true, signals: true };
-                let mut why = self.explained(&judged, &session, &app, peer, now, view);
+                let mut why = self.explained(&judged, &session, &app, from, now, view);
                 // nobody decided anything: nothing in the audit log answers to a number
                 why.problem.iter_mut().for_each(|problem| problem.decision = None);
-                let monitored = self.monitored(&session, &app, peer, now);
-                Explained { session, why, monitored }
+                let monitored = self.monitored(&session, &app, from, now);
+                Explained { session, peer, why, monitored }
             })
             .collect())
     }

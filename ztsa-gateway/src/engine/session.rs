@@ -39,13 +39,20 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 struct Live {
     session: Arc<Session>,
+    /// Where its person asked from last; a ticket's bearer may be somewhere else.
+    peer: Option<IpAddr>,
     events: Option<broadcast::Sender<Event>>,
 }
 
 impl Engine {
     /// Notes the newest token of a session, and gives what is known of it: what an older token says has been replaced.
     pub(super) fn seen(&self, session: &Arc<Session>) -> Arc<Session> {
-        self.sessions().seen(session)
+        self.sessions().seen(session, None)
+    }
+
+    /// The same, and from where its person asks.
+    pub(super) fn seen_from(&self, session: &Arc<Session>, peer: IpAddr) -> Arc<Session> {
+        self.sessions().seen(session, Some(peer))
     }
 
     /// Gives the newest of what is known of a tunnel's session.
@@ -62,9 +69,9 @@ impl Engine {
     /// `gateway.limit`: as many listen to this session as may.
     pub fn events(&self, session: &Arc<Session>) -> Result<broadcast::Receiver<Event>, Box<Problem>> {
         let mut sessions = self.sessions();
-        sessions.seen(session);
+        sessions.seen(session, None);
         let live = sessions.live.entry(session.id.clone());
-        let live = live.or_insert_with(|| Live { session: Arc::clone(session), events: None });
+        let live = live.or_insert_with(|| Live::new(session));
         let events = live.events.get_or_insert_with(|| broadcast::channel(EVENTS).0);
         if events.receiver_count() >= LISTENERS {
             let detail = format!("{LISTENERS} programs follow the events of this session, as many as may");
@@ -127,6 +134,10 @@ impl Engine {
 }
 
 impl Live {
+    fn new(session: &Arc<Session>) -> Self {
+        Self { session: Arc::clone(session), peer: None, events: None }
+    }
+
     fn has_lapsed(&self, now: UnixTime) -> bool {
         self.session.expires_at.plus(RENEWAL_GRACE) <= now
     }
@@ -168,7 +179,7 @@ impl Engine {
         }
         let activity = if renewed { Activity::Renew } else { Activity::SignIn };
         self.noted(activity, session, peer, None, format!("signed in with {}", session.identity.issuer));
-        self.seen(session);
+        self.seen_from(session, peer);
         if !renewed {
             self.announce(News::Began(Arc::clone(session)));
         }
@@ -253,9 +264,9 @@ impl Engine {
 }
 
 impl Sessions {
-    fn seen(&mut self, session: &Arc<Session>) -> Arc<Session> {
-        let live = self.live.entry(session.id.clone());
-        let live = live.or_insert_with(|| Live { session: Arc::clone(session), events: None });
+    fn seen(&mut self, session: &Arc<Session>, peer: Option<IpAddr>) -> Arc<Session> {
+        let live = self.live.entry(session.id.clone()).or_insert_with(|| Live::new(session));
+        live.peer = peer.or(live.peer);
         if session.issued_at > live.session.issued_at
             || (session.issued_at == live.session.issued_at && session.expires_at >= live.session.expires_at)
         {
@@ -282,6 +293,11 @@ impl Sessions {
 
     pub(super) fn forget(&mut self, session: &SessionId) -> Option<Arc<Session>> {
         self.live.remove(session).map(|live| live.session)
+    }
+
+    /// Gives where the person of a session asked from last, when they have since the session was first seen here.
+    pub(super) fn peer(&self, session: &SessionId) -> Option<IpAddr> {
+        self.live.get(session)?.peer
     }
 
     /// Lists the sessions that `wanted` picks.

@@ -73,7 +73,11 @@ fn live(user: String, app: String, socket: &socket::Args) -> Result<(), Failure>
         for session in list(answer, "sessions") {
             let why = session.get("why").cloned().unwrap_or_default();
             let (id, device) = (text(session, "session"), text(session, "device"));
-            line(&format!("session {id} on device {device}: {}", text(&why, "decision")))?;
+            let from = match session.get("peer") {
+                Some(Value::String(_)) => format!(" from {}", text(session, "peer")),
+                _ => ", from where is not known since the gateway started".to_owned(),
+            };
+            line(&format!("session {id} on device {device}{from}: {}", text(&why, "decision")))?;
             say(&why, list(session, "monitored"))?;
         }
         Ok(())

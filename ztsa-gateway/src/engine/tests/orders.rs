@@ -3,12 +3,22 @@ use std::time::Duration;
 
 use ztsa_proto::problem::Retry;
 
+use ztsa_proto::why::Decision;
+
 use super::World;
-use super::world::{PEER, thumbprint};
+use super::evaluation::about;
+use super::world::{PEER, POLICIES, thumbprint};
 use crate::authn::{AuthnError, ExchangeFailure};
-use crate::engine::{OrderError, Revoked};
+use crate::engine::{Explained, OrderError, Revoked};
 use crate::lease::{Access, Selector};
 use crate::store::DeviceState;
+
+fn explain(world: &World, user: &str, app: &str) -> Explained {
+    let user = format!("https://idp.example|{user}").parse().unwrap();
+    let mut explained = world.engine.explain_user(&user, &app.parse().unwrap()).unwrap();
+    assert_eq!(explained.len(), 1, "{explained:?}");
+    explained.remove(0)
+}
 
 #[test]
 fn a_revocation_ends_what_it_names_and_a_new_sign_in_works() {
@@ -151,4 +161,31 @@ async fn a_blocked_device_writes_one_line_a_minute_whatever_it_asks_for() {
     let lines: Vec<_> = log.iter().filter(|line| line["status_code"] == "device.blocked").collect();
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines.iter().all(|line| line["src_endpoint"]["ip"] == "127.0.0.1"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn a_session_is_explained_from_where_its_person_asked_last() {
+    let inside = r#"@id("inside") forbid (principal, action, resource)
+unless { context.network.ip.isInRange(ip("127.0.0.0/8")) };"#;
+    let mut world = World::with(&format!("{POLICIES}{inside}"));
+    let alice = world.session("alice", &["dev"], "laptop");
+    let told = |world: &World| {
+        let Explained { peer, why, .. } = explain(world, "alice", "wiki");
+        (peer, why.decision, why.policies.into_iter().map(|policy| policy.id).collect::<Vec<_>>())
+    };
+    let by = |policy: &str| vec![policy.to_owned()];
+    assert_eq!(told(&world), (Some(PEER), Decision::Allow, by("dev")), "where they signed in, without any tunnel");
+    let away: IpAddr = "192.0.2.7".parse().unwrap();
+    world.engine.apps(&alice, away);
+    assert_eq!(told(&world), (Some(away), Decision::Deny, by("inside")));
+    world.engine.why(&alice, &"wiki".parse().unwrap(), PEER).unwrap();
+    assert_eq!(told(&world).0, Some(PEER));
+    let ask = ztsa_proto::grant::TicketRequest { app: "wiki".parse().unwrap(), for_seconds: None, uses: None };
+    let ticket = world.engine.ticket(&alice, &ask, PEER).unwrap();
+    let _refused = world.engine.open_ticket(ticket.ticket.expose(), &world.to("wiki"), away).unwrap_err();
+    assert_eq!(told(&world).0, Some(PEER), "whoever shows a ticket is somebody else");
+
+    world.restart(1).await;
+    world.engine.session_info(&alice);
+    assert_eq!(told(&world), (None, Decision::Deny, by("inside")), "that nobody knows from where is told");
 }
