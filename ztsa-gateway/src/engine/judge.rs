@@ -14,6 +14,7 @@ use crate::audit::{Audit, By, Input};
 use crate::authn::Session;
 use crate::config::App;
 use crate::measure::{self, Question};
+use crate::policy::case::Expect;
 use crate::policy::{self, Change, Decision, Explanation, Monitored, OnChange, Request, Verdict, View};
 use crate::posture::Facts;
 use crate::risk::{Scores, Tolerance, tolerance};
@@ -99,11 +100,15 @@ impl Engine {
         also: Option<Box<Problem>>,
     ) -> Judged {
         let judged = self.judge(session, app, peer, now);
-        let also = self.admit().err().or(also).or_else(|| self.held(session, false).map(Box::new));
-        match also {
+        match self.shut(session, also) {
             Some(problem) if judged.decision.is_allowed() => judged.refused(*problem),
             _ => judged,
         }
+    }
+
+    /// Refuses what is new whatever policy allows.
+    fn shut(&self, session: &Session, also: Option<Box<Problem>>) -> Option<Box<Problem>> {
+        self.admit().err().or(also).or_else(|| self.held(session, false).map(Box::new))
     }
 
     /// Refuses whatever policy says: what was revoked, who is blocked, and whose risk is above the thresholds.
@@ -167,10 +172,20 @@ impl Engine {
         (explanation, policies.changes(&request, view, &decide), scores)
     }
 
-    /// Tells what policies in monitor mode would have done.
+    /// Tells what policies in monitor mode would have done; what is not policy's they would not have turned.
     pub(super) fn monitored(&self, session: &Session, app: &App, peer: IpAddr, now: UnixTime) -> Vec<Monitored> {
         let facets = self.facets(session, peer, now);
-        self.inner.policies.load().monitored(&facets.request(session, app, peer, now))
+        let monitored = self.inner.policies.load().monitored(&facets.request(session, app, peer, now));
+        let outside = self.outside(session, &facets.scores).and_then(|(_, decision)| decision.problem().cloned());
+        let shut = self.shut(session, None);
+        let told = |one: Monitored| {
+            let refused = outside.as_deref().or_else(|| shut.as_deref().filter(|_| one.would == Expect::Allow));
+            match refused {
+                Some(problem) => Monitored { would: Expect::Deny, code: Some(problem.code.clone()), ..one },
+                None => one,
+            }
+        };
+        monitored.into_iter().map(told).collect()
     }
 
     pub(super) fn facets(&self, session: &Session, peer: IpAddr, now: UnixTime) -> Facets {

@@ -11,6 +11,7 @@ use super::world::{PEER, POLICIES, thumbprint};
 use crate::authn::{AuthnError, ExchangeFailure};
 use crate::engine::{Explained, OrderError, Revoked};
 use crate::lease::{Access, Selector};
+use crate::policy::case::Expect;
 use crate::store::DeviceState;
 
 fn explain(world: &World, user: &str, app: &str) -> Explained {
@@ -188,4 +189,29 @@ unless { context.network.ip.isInRange(ip("127.0.0.0/8")) };"#;
     world.restart(1).await;
     world.engine.session_info(&alice);
     assert_eq!(told(&world), (None, Decision::Deny, by("inside")), "that nobody knows from where is told");
+}
+
+#[test]
+fn what_a_policy_in_monitor_mode_would_do_is_told_as_the_whole_would_answer() {
+    let watched = r#"
+@id("mfa") @mode("monitor") @step_up("mfa") forbid (principal, action, resource == App::"wiki");
+@id("all") @mode("monitor") permit (principal, action, resource == App::"wiki");
+"#;
+    let world = World::with(&format!("{POLICIES}{watched}"));
+    let (alice, mallory) = (world.session("alice", &["dev"], "laptop"), world.session("mallory", &[], "phone"));
+    let told = |user: &str| {
+        let monitored = explain(&world, user, "wiki").monitored.into_iter();
+        monitored.map(|one| (one.rule.id, one.would, one.code.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let would = |id: &str, would: Expect, code: &str| (id.to_owned(), would, code.to_owned());
+    let (step_up, allow) = (would("mfa", Expect::StepUp, "auth.step_up"), would("all", Expect::Allow, ""));
+    assert_eq!(told("alice"), [allow.clone(), step_up.clone()]);
+    assert_eq!(told("mallory"), [allow]);
+    world.engine.risk_set(&about(&alice), 90, "lost", None);
+    assert_eq!(told("alice"), [would("all", Expect::Deny, "risk.user"), would("mfa", Expect::Deny, "risk.user")]);
+    world.engine.risk_clear(&about(&alice)).unwrap();
+    world.engine.device_set(&mallory.device, DeviceState::Blocked).unwrap();
+    assert_eq!(told("mallory"), [would("all", Expect::Deny, "device.blocked")], "no permit opens it to this device");
+    world.engine.drain();
+    assert_eq!(told("alice"), [would("all", Expect::Deny, "gateway.draining"), step_up], "as policy is asked first");
 }
