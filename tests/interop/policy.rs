@@ -111,6 +111,38 @@ fn real_decisions_are_replayed_and_one_of_them_is_explained() {
 }
 
 #[test]
+fn what_is_asked_of_a_configuration_is_answered_as_the_gateway_would_and_slips_are_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = root.join("examples/policies/gateway.toml");
+    let ask = ["explain", "--config", text(&config), "--user", "a", "--group", "dev", "--app"];
+    let explain = |more: &[&str]| policy(&[&ask[..], more].concat());
+    assert!(explain(&["wiki"]).ok().starts_with("allow\n"));
+    let blocked = explain(&["wiki", "--device", "blocked"]).ok();
+    assert!(blocked.starts_with("deny\n  device.blocked: "), "{blocked}");
+    assert!(blocked.contains("would be allowed when"), "{blocked}");
+    for (arguments, told) in [
+        (&["wikki"][..], "no app is named \"wikki\"; the apps are "),
+        (&["wiki", "--posture", "disk.root=yes"], "--posture disk.root=yes: \"yes\" is no state"),
+        (
+            &["wiki", "--posture", "disk.rot=pass"],
+            "--posture: no check is named \"disk.rot\"; did you mean \"disk.root\"?",
+        ),
+    ] {
+        let refused = explain(arguments).exits(1);
+        assert!(refused.stderr.contains(told), "{refused}");
+    }
+    // the vocabulary is that of the configuration
+    let schema = policy(&["schema"]).ok();
+    assert!(schema.contains("action connect") && schema.contains("disk_root: Fact,"), "{schema}");
+    assert!(!schema.contains("\"agent\": Fact"), "{schema}");
+    let folder = Folder::new("schema");
+    let more = "\n[[posture.file]]\nname = \"agent\"\nlinux = \"/etc/agent.conf\"\n";
+    let config = folder.write("gateway.toml", &(std::fs::read_to_string(&config).unwrap() + more));
+    let schema = policy(&["schema", "--config", text(&config)]).ok();
+    assert!(schema.contains("file: { \"agent\": Fact }"), "{schema}");
+}
+
+#[test]
 fn a_directory_without_policies_and_files_that_are_no_text_are_told() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = root.join("examples/policies/gateway.toml");

@@ -22,6 +22,7 @@ mod depth;
 mod explain;
 mod input;
 mod mention;
+mod outside;
 pub mod replay;
 pub mod schema;
 mod slice;

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::json;
 use ztsa_gateway::admin::request::Request;
-use ztsa_gateway::config::{App, Config};
+use ztsa_gateway::config::Config;
+use ztsa_gateway::engine::OrderError;
+use ztsa_gateway::policy::case::Ground;
 use ztsa_gateway::policy::{self, Policies, PolicyError, case, schema};
 use ztsa_gateway::posture::Catalogue;
+use ztsa_proto::name::AppName;
 
 use super::failure::Failure;
 use super::output::{changed, line, text};
@@ -140,15 +143,23 @@ fn warnings(policies: &Policies) -> impl Iterator<Item = String> {
     none.into_iter().chain(policies.warnings().iter().map(ToString::to_string))
 }
 
-fn load(place: &Where) -> Result<(Vec<Arc<App>>, Policies), Failure> {
+fn load(place: &Where) -> Result<(Config, Policies), Failure> {
     let config = place.config()?;
     let dir = place.dir.as_ref().unwrap_or(&config.policy.dir);
     let policies = Policies::load(dir, &config.apps, &Arc::new(Catalogue::of(&config.posture))).map_err(failure)?;
-    Ok((config.apps, policies))
+    Ok((config, policies))
+}
+
+/// Refuses an app that the configuration does not have.
+fn known(app: &AppName, config: &Config) -> Result<(), Failure> {
+    let names = || config.apps.iter().map(|app| app.name.to_string());
+    let unknown = || Failure::new(OrderError::UnknownApp(app.to_string(), names().collect()).to_string());
+    if config.apps.iter().any(|known| known.name == *app) { Ok(()) } else { Err(unknown()) }
 }
 
 fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
-    let (apps, policies) = load(&test.place)?;
+    let (config, policies) = load(&test.place)?;
+    let ground = Ground { policies: &policies, apps: &config.apps, thresholds: &config.risk.thresholds };
     warn(&policies);
     let files = if test.files.is_empty() { beside(&test.place)? } else { test.files.clone() };
     let (mut right, mut wrong) = (0_usize, Vec::new());
@@ -158,8 +169,8 @@ fn try_cases(test: &Test, json: bool) -> Result<(), Failure> {
         let cases = case::parse(&text).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
         for (number, case) in cases.iter().enumerate() {
             let name = if case.name.is_empty() { format!("case {}", number + 1) } else { case.name.clone() };
-            let outcome =
-                case.try_on(&policies, &apps).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+            let untried = |error| Failure::new(format!("{}: {name}: {error}", file.display()));
+            let outcome = case.try_on(&ground).map_err(untried)?;
             if outcome.wrong.is_empty() {
                 right += 1;
                 continue;

@@ -17,7 +17,7 @@ use crate::measure::{self, Question};
 use crate::policy::case::Expect;
 use crate::policy::{self, Change, Decision, Explanation, Monitored, OnChange, Request, Verdict, View};
 use crate::posture::Facts;
-use crate::risk::{Scores, Tolerance, tolerance};
+use crate::risk::Scores;
 use crate::store::DeviceState;
 
 /// An answer with its number, as it stands in the audit log and in front of the person.
@@ -181,7 +181,7 @@ impl Engine {
         let told = |one: Monitored| {
             let refused = outside.as_deref().or_else(|| shut.as_deref().filter(|_| one.would == Expect::Allow));
             match refused {
-                Some(problem) => Monitored { would: Expect::Deny, code: Some(problem.code.clone()), ..one },
+                Some(problem) => one.refused(problem),
                 None => one,
             }
         };
@@ -204,25 +204,20 @@ impl Engine {
     pub(super) fn standing(&self, session: &Session) -> Option<Decision> {
         let store = &self.inner.store;
         if store.is_blocked(&session.device) {
-            let detail = "an administrator blocked this device";
-            return Some(deny(problem::new("device.blocked").with_detail(detail), OnChange::Terminate));
+            return Some(Decision::blocked());
         }
         let cutoff = store.cutoff_of(&session.identity.user, &session.device, &session.id);
         let revoked = cutoff.is_some_and(|cutoff| session.issued_at <= cutoff);
         if revoked {
             let reason = store.reason_of(&session.identity.user, &session.device, &session.id);
             let problem = problem::new("session.revoked").with_detail(reason.unwrap_or_default());
-            return Some(deny(problem, OnChange::Terminate));
+            return Some(Decision::outside(problem, OnChange::Terminate));
         }
-        self.held(session, true).map(|problem| deny(problem, OnChange::Suspend))
+        self.held(session, true).map(|problem| Decision::outside(problem, OnChange::Suspend))
     }
 
     fn risk_of(&self, scores: &Scores) -> Option<Decision> {
-        match tolerance(scores, &self.inner.config.load().risk.thresholds) {
-            Tolerance::Within => None,
-            Tolerance::Suspend(problem) => Some(deny(problem, OnChange::Suspend)),
-            Tolerance::Terminate(problem) => Some(deny(problem, OnChange::Terminate)),
-        }
+        Decision::risky(scores, &self.inner.config.load().risk.thresholds)
     }
 
     /// Refuses everything new while the gateway goes down, or cannot keep or write down what it decides.
@@ -273,14 +268,3 @@ pub(super) fn unknown(decision: String) -> Arc<Problem> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("there is no such app")]
 pub struct NoApp;
-
-fn deny(problem: Problem, on_change: OnChange) -> Decision {
-    Decision {
-        verdict: Verdict::Deny(Arc::new(problem)),
-        policies: Vec::new(),
-        shadow: Vec::new(),
-        failed: Vec::new(),
-        strict: false,
-        on_change: Some(on_change),
-    }
-}

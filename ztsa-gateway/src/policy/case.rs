@@ -21,9 +21,10 @@ use ztsa_proto::name::{AppName, DeviceId, UserId};
 use ztsa_proto::posture::{Assurance, Check, State};
 use ztsa_proto::time::UnixTime;
 
+use super::annotation::distance;
 use super::{Explanation, Policies, Recalled, Verdict};
 use crate::authn::Identity;
-use crate::config::App;
+use crate::config::{App, Thresholds};
 use crate::posture;
 use crate::risk::Scores;
 
@@ -161,23 +162,32 @@ pub enum CaseError {
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
     /// The configuration has no such app.
-    #[error("the case {case:?} asks for {app}, which the configuration does not have")]
+    #[error("no app is named {app:?}; the apps are {known}", app = app.as_str())]
     UnknownApp {
-        /// The case.
-        case: String,
         /// The app.
         app: AppName,
-    },
-    /// A check has a name that policies do not know.
-    #[error("the case {case:?} names {check:?}; the checks are {known}")]
-    UnknownCheck {
-        /// The case.
-        case: String,
-        /// The check.
-        check: String,
         /// All that there are.
         known: String,
     },
+    /// A check has a name that policies do not know.
+    #[error("no check is named {check:?}; {hint}")]
+    UnknownCheck {
+        /// The check.
+        check: String,
+        /// The one that was probably meant, else all that there are.
+        hint: String,
+    },
+}
+
+/// Holds what cases are tried on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// The policies.
+    pub policies: &'a Policies,
+    /// The apps of the configuration.
+    pub apps: &'a [Arc<App>],
+    /// Its thresholds of risk.
+    pub thresholds: &'a Thresholds,
 }
 
 /// Says how a case came out.
@@ -205,13 +215,13 @@ pub fn parse(text: &str) -> Result<Vec<Case>, CaseError> {
 }
 
 impl Case {
-    /// Asks the policies and compares.
+    /// Asks as the gateway does and compares: what it refuses before policy is asked, then the policies.
     ///
     /// # Errors
     /// The app or a posture check is not known.
-    pub fn try_on(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<Outcome, CaseError> {
-        let (scene, app) = self.scene(policies, apps)?;
-        let explanation = policies.explain(&scene.request(&app));
+    pub fn try_on(&self, ground: &Ground<'_>) -> Result<Outcome, CaseError> {
+        let (scene, app) = self.scene(ground.policies, ground.apps)?;
+        let explanation = ground.policies.explain_whole(&scene.request(&app), ground.thresholds);
         let wrong = self.wrong(&explanation);
         Ok(Outcome { explanation, wrong })
     }
@@ -221,14 +231,11 @@ impl Case {
     /// # Errors
     /// The app or a posture check is not known.
     pub fn scene(&self, policies: &Policies, apps: &[Arc<App>]) -> Result<(Recalled, Arc<App>), CaseError> {
-        let unknown = || CaseError::UnknownApp { case: self.name.clone(), app: self.app.clone() };
+        let known = || apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
+        let unknown = || CaseError::UnknownApp { app: self.app.clone(), known: known() };
         let app = apps.iter().find(|app| app.name == self.app).ok_or_else(unknown)?;
         if let Some(check) = self.posture.keys().find(|check| policies.catalogue().id(check).is_none()) {
-            return Err(CaseError::UnknownCheck {
-                case: self.name.clone(),
-                check: check.clone(),
-                known: policies.catalogue().ids().collect::<Vec<_>>().join(", "),
-            });
+            return Err(CaseError::UnknownCheck { check: check.clone(), hint: check_hint(check, policies) });
         }
         let now = UnixTime(self.at);
         let reported = (!self.posture.is_empty()).then(|| self.reported(now));
@@ -333,6 +340,14 @@ impl Expect {
             Self::Deny => "deny",
             Self::StepUp => "step_up",
         }
+    }
+}
+
+fn check_hint(check: &str, policies: &Policies) -> String {
+    let known = || policies.catalogue().ids();
+    match known().min_by_key(|known| distance(known, check)).filter(|known| distance(known, check) <= 3) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("the checks are {}", known().collect::<Vec<_>>().join(", ")),
     }
 }
 

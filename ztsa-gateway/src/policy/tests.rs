@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Thresholds};
 
 const CONFIG: &str = r#"
 public_url = "https://gw.example"
@@ -42,6 +42,10 @@ fn apps() -> Vec<Arc<App>> {
 
 fn source(text: &str) -> Source {
     Source { file: PathBuf::from("main.cedar"), text: text.to_owned() }
+}
+
+fn ground<'a>(policies: &'a Policies, apps: &'a [Arc<App>]) -> case::Ground<'a> {
+    case::Ground { policies, apps, thresholds: &Thresholds { suspend: 60, terminate: 85 } }
 }
 
 fn compile(text: &str) -> Policies {

@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use ztsa_gateway::admin::request::Request;
 use ztsa_gateway::audit::By;
-use ztsa_gateway::policy::case::{Case, Expect};
+use ztsa_gateway::config::Thresholds;
+use ztsa_gateway::policy::case::{Case, CaseError, Expect};
 use ztsa_gateway::policy::replay::{Line, Log, Past, find};
 use ztsa_gateway::policy::{self, Change, Monitored, Policies, View};
 use ztsa_proto::name::AppName;
+use ztsa_proto::posture::State;
 use ztsa_proto::text::printable;
 use ztsa_proto::why;
 
 use super::super::failure::Failure;
 use super::super::output::{line, list, text};
 use super::super::socket;
-use super::{Where, load, replay};
+use super::{Where, known, load, replay};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -86,10 +88,12 @@ fn live(user: String, app: String, socket: &socket::Args) -> Result<(), Failure>
 
 /// Asks the policies of a configuration about a person and a device as the arguments describe them.
 fn written(args: &Args, json: bool) -> Result<(), Failure> {
-    let (apps, policies) = load(&Where { config: args.config.clone(), dir: None })?;
+    let (config, policies) = load(&Where { config: args.config.clone(), dir: None })?;
+    args.app.iter().try_for_each(|app| known(app, &config))?;
     let case = case(args)?;
-    let asked = case.scene(&policies, &apps).map_err(|error| Failure::new(error.to_string()))?;
-    show(&explained(&policies, &asked.0.request(&asked.1)), json)
+    let wrong = |error: CaseError| Failure::new(format!("--posture: {error}"));
+    let (scene, app) = case.scene(&policies, &config.apps).map_err(wrong)?;
+    show(&explained(&policies, &scene.request(&app), Some(&config.risk.thresholds)), json)
 }
 
 /// Explains a decision of the past.
@@ -100,7 +104,7 @@ fn past(
     with: Option<PathBuf>,
     json: bool,
 ) -> Result<(), Failure> {
-    let (apps, policies) = load(&Where { config: config.map(Path::to_owned), dir: with })?;
+    let (config, policies) = load(&Where { config: config.map(Path::to_owned), dir: with })?;
     let mut log = Log::default();
     let mut found = None;
     for file in against {
@@ -118,10 +122,10 @@ fn past(
                 .hint("name the audit log of that time with --against, rotated ones too"));
         }
     };
-    let Some(app) = apps.iter().find(|app| app.name == past.app) else {
+    let Some(app) = config.apps.iter().find(|app| app.name == past.app) else {
         return Err(Failure::new(format!("{} is not in the configuration any more", past.app)));
     };
-    let now = explained(&policies, &past.recalled.request(app));
+    let now = explained(&policies, &past.recalled.request(app), None);
     if json {
         return line(&json!({ "past": recorded(&past), "now": now }).to_string());
     }
@@ -168,11 +172,16 @@ fn recorded(past: &Past) -> Value {
     })
 }
 
-/// Explains one request as the gateway's own answer does.
-fn explained(policies: &Policies, request: &policy::Request<'_>) -> Value {
-    let explanation = policies.explain(request);
+/// Explains one request as the gateway's own answer does, or by the policies alone where there are no thresholds.
+fn explained(policies: &Policies, request: &policy::Request<'_>, thresholds: Option<&Thresholds>) -> Value {
+    let outside = |request: &policy::Request<'_>| thresholds.and_then(|thresholds| request.outside(thresholds));
+    let explanation = match thresholds {
+        Some(thresholds) => policies.explain_whole(request, thresholds),
+        None => policies.explain(request),
+    };
     let view = View { groups: true, signals: false };
-    let changes = policies.changes(request, view, &|request| policies.decide(request));
+    let decide = |request: &policy::Request<'_>| outside(request).unwrap_or_else(|| policies.decide(request));
+    let changes = policies.changes(request, view, &decide);
     let changes: Vec<why::Change> = changes.into_iter().map(Change::told).collect();
     let rules = explanation
         .rules
@@ -182,7 +191,10 @@ fn explained(policies: &Policies, request: &policy::Request<'_>) -> Value {
         .missing
         .iter()
         .map(|missing| json!({ "fact": missing.fact, "state": missing.state, "remedy": missing.remedy }));
+    let refusal = outside(request);
     let monitored = policies.monitored(request).into_iter().map(|monitored| {
+        let refusal = refusal.as_ref().and_then(|decision| decision.problem());
+        let monitored = if let Some(problem) = refusal { monitored.refused(problem) } else { monitored };
         let Monitored { rule, would, code } = monitored;
         json!({ "id": rule.id, "effect": rule.effect, "reason": rule.reason, "would": would.as_str(), "code": code })
     });
@@ -238,7 +250,12 @@ fn case(explain: &Args) -> Result<Case, Failure> {
         let Some((check, state)) = fact.split_once('=') else {
             return Err(Failure::new(format!("--posture {fact} is not CHECK=STATE")).hint("for example disk.root=pass"));
         };
-        posture.insert(check.to_owned(), Value::String(state.to_owned()));
+        let state = Value::String(state.to_owned());
+        if serde_json::from_value::<State>(state.clone()).is_err() {
+            return Err(Failure::new(format!("--posture {fact}: {state} is no state"))
+                .hint("a check is pass, fail, unknown, not_applicable or error"));
+        }
+        posture.insert(check.to_owned(), state);
     }
     let mut members = json!({
         "name": "explain",

@@ -71,12 +71,10 @@ fn since(text: &str) -> Result<UnixTime, String> {
 
 pub(super) fn run(args: Args, json: bool) -> Result<(), Failure> {
     let place = super::Where { config: args.config, dir: Some(args.with) };
-    let (apps, policies) = super::load(&place)?;
+    let (config, policies) = super::load(&place)?;
     super::warn(&policies);
-    if let Some(app) = args.app.as_ref().filter(|app| apps.iter().all(|known| known.name != **app)) {
-        return Err(Failure::new(format!("no app is named {app}")));
-    }
-    let mut replay = Replay::new(&policies, &apps, Filter { user: args.user, app: args.app, since: args.since });
+    args.app.iter().try_for_each(|app| super::known(app, &config))?;
+    let mut replay = Replay::new(&policies, &config.apps, Filter { user: args.user, app: args.app, since: args.since });
     for file in &args.against {
         let unreadable = |error| Failure::new(format!("{}: {error}", file.display()));
         open(file, |reader| replay.file(reader)).map_err(unreadable)?;

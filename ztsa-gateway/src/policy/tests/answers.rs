@@ -9,7 +9,7 @@ fn check(policies: &str, cases: &str) {
     let cases = parse(cases).unwrap();
     assert!(!cases.is_empty());
     for case in cases {
-        let outcome = case.try_on(&policies, &apps()).unwrap();
+        let outcome = case.try_on(&ground(&policies, &apps())).unwrap();
         assert!(outcome.wrong.is_empty(), "{}: {:?} {:?}", case.name, outcome.wrong, outcome.explanation);
     }
 }
@@ -121,7 +121,7 @@ fn a_refusal_carries_reason_remedy_and_what_to_ask_the_issuer_for() {
     let policies = compile(POLICIES);
     let ask = |text: &str| {
         let case = parse(text).unwrap().pop().unwrap();
-        case.try_on(&policies, &apps()).unwrap().explanation
+        case.try_on(&ground(&policies, &apps())).unwrap().explanation
     };
     let denied = ask("[[case]]\napp = \"db-prod\"\ngroups = [\"ops\"]");
     let problem = denied.decision.problem().unwrap();
@@ -152,7 +152,7 @@ fn a_refusal_without_words_says_which_check_decides() {
          forbid (principal, action, resource) unless { context.device.posture.disk_root.state == \"pass\" };",
     );
     let case = parse("[[case]]\napp = \"wiki\"").unwrap().pop().unwrap();
-    let explanation = case.try_on(&policies, &apps()).unwrap().explanation;
+    let explanation = case.try_on(&ground(&policies, &apps())).unwrap().explanation;
     let problem = explanation.decision.problem().unwrap();
     assert_eq!((problem.code.as_str(), problem.exit()), ("posture.disk_encryption", 5));
     assert!(problem.detail.contains("disk.root (unknown)"), "{problem}");
@@ -165,7 +165,7 @@ fn monitored_policies_are_named_and_do_nothing() {
     // Saturday
     let text =
         "[[case]]\napp = \"db-prod\"\ngroups = [\"ops\"]\nposture = { \"disk.root\" = \"pass\" }\nat = 1768046400";
-    let outcome = parse(text).unwrap().pop().unwrap().try_on(&policies, &apps()).unwrap();
+    let outcome = parse(text).unwrap().pop().unwrap().try_on(&ground(&policies, &apps())).unwrap();
     assert_eq!(Expect::of(&outcome.explanation.decision.verdict), Expect::Allow);
     assert_eq!(outcome.explanation.decision.shadow, ["weekend"]);
 }
@@ -293,7 +293,7 @@ fn on_change_is_taken_from_the_policies_that_decide() {
             "permit (principal, action, resource); @id(\"no\") {annotation} forbid (principal, action, resource);"
         ));
         let case = parse("[[case]]\napp = \"wiki\"").unwrap().pop().unwrap();
-        assert_eq!(case.try_on(&policies, &apps()).unwrap().explanation.decision.on_change, expected);
+        assert_eq!(case.try_on(&ground(&policies, &apps())).unwrap().explanation.decision.on_change, expected);
     }
 }
 
@@ -312,11 +312,34 @@ fn an_app_is_decided_by_what_concerns_it_alone() {
 }
 
 #[test]
+fn a_case_is_answered_as_the_gateway_would_whatever_policy_says() {
+    let policies = compile("permit (principal in Group::\"dev\", action, resource);");
+    let (apps, thresholds) = (apps(), Thresholds { suspend: 40, terminate: 90 });
+    let ground = case::Ground { policies: &policies, apps: &apps, thresholds: &thresholds };
+    for (groups, line, answer) in [
+        ("dev", "risk = { session = 39 }", "expect = \"allow\"\npolicies = [\"main#1\"]"),
+        ("dev", "risk = { session = 40 }", "code = \"risk.session\"\npolicies = []"),
+        ("dev", "risk = { user = 95 }", "code = \"risk.user\""),
+        ("dev", "device = \"blocked\"\nrisk = { user = 95 }", "code = \"device.blocked\""),
+        // what a person may not know of is answered alike whatever their risk
+        ("ops", "device = \"blocked\"", "code = \"app.unknown\""),
+    ] {
+        let text = format!("[[case]]\napp = \"wiki\"\ngroups = [\"{groups}\"]\n{line}\n{answer}");
+        assert_eq!(parse(&text).unwrap().pop().unwrap().try_on(&ground).unwrap().wrong, [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn cases_that_cannot_be_tried_are_refused() {
     let policies = compile(POLICIES);
-    let tried = |text: &str| parse(text).unwrap().pop().unwrap().try_on(&policies, &apps()).unwrap_err().to_string();
-    assert!(tried("[[case]]\nname = \"x\"\napp = \"nope\"").contains("nope"));
-    assert!(tried("[[case]]\napp = \"wiki\"\nposture = { \"disk.rot\" = \"pass\" }").contains("disk.root"));
+    let tried =
+        |text: &str| parse(text).unwrap().pop().unwrap().try_on(&ground(&policies, &apps())).unwrap_err().to_string();
+    let nope = tried("[[case]]\nname = \"x\"\napp = \"nope\"");
+    assert!(nope.contains("\"nope\"") && nope.contains("db-prod"), "{nope}");
+    let rot = tried("[[case]]\napp = \"wiki\"\nposture = { \"disk.rot\" = \"pass\" }");
+    assert!(rot.ends_with("did you mean \"disk.root\"?"), "{rot}");
+    let odd = tried("[[case]]\napp = \"wiki\"\nposture = { \"colour.of.it\" = \"pass\" }");
+    assert!(odd.contains("the checks are") && odd.contains("disk.root"), "{odd}");
     assert!(parse("[[case]]\napp = \"wiki\"\nexpects = \"allow\"").unwrap_err().to_string().contains("expects"));
     assert!(parse("[[case]]\napp = \"wiki\"\nexpect = \"maybe\"").is_err());
     let slip =
@@ -334,12 +357,12 @@ fn cases_that_cannot_be_tried_are_refused() {
         assert!(error.contains(told) && error.contains("line 4"), "{line}: {error}");
     }
     let idle = parse("[[case]]\nname = \"nothing\"\napp = \"wiki\"").unwrap().pop().unwrap();
-    let idle = idle.try_on(&policies, &apps()).unwrap().wrong;
+    let idle = idle.try_on(&ground(&policies, &apps())).unwrap().wrong;
     assert!(idle.len() == 1 && idle[0].contains("add expect, code or policies"), "{idle:?}");
     for wanted in ["expect = \"deny\"", "code = \"app.unknown\"", "policies = []"] {
         let case = parse(&format!("[[case]]\napp = \"wiki\"\n{wanted}")).unwrap().pop().unwrap();
-        assert_eq!(case.try_on(&policies, &apps()).unwrap().wrong, Vec::<String>::new(), "{wanted}");
+        assert_eq!(case.try_on(&ground(&policies, &apps())).unwrap().wrong, Vec::<String>::new(), "{wanted}");
     }
     let wrong = parse("[[case]]\napp = \"wiki\"\nexpect = \"allow\"").unwrap().pop().unwrap();
-    assert_eq!(wrong.try_on(&policies, &apps()).unwrap().wrong.len(), 1, "a case that does not hold is told");
+    assert_eq!(wrong.try_on(&ground(&policies, &apps())).unwrap().wrong.len(), 1, "a case that does not hold is told");
 }
