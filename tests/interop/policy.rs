@@ -53,10 +53,13 @@ fn real_decisions_are_replayed_and_one_of_them_is_explained() {
     assert!(!why.contains("the person is in the group"), "groups are for administrators: {why}");
     let hidden = finish(&mut home.ztsa(&["why", "no-such-app"])).exits(4);
     assert_eq!(hidden.stdout, "");
-    let refused = finish(&mut home.ztsa(&["--json", "connect", "payroll", "--", "true"])).exits(4);
-    let refused: Value = serde_json::from_str(refused.stderr.lines().last().unwrap()).unwrap();
-    let why = refused["error"]["why"].as_str().unwrap_or_else(|| panic!("{refused}"));
-    let (_, decision) = why.split_once(", decision ").unwrap_or_else(|| panic!("{refused}"));
+    let refused = |app: &str| {
+        let refused = finish(&mut home.ztsa(&["--json", "connect", app, "--", "true"])).exits(4);
+        let refused: Value = serde_json::from_str(refused.stderr.lines().last().unwrap()).unwrap();
+        let why = refused["error"]["why"].as_str().unwrap_or_else(|| panic!("{refused}"));
+        why.split_once(", decision ").unwrap_or_else(|| panic!("{refused}")).1.to_owned()
+    };
+    let (decision, mistyped) = (&refused("payroll"), &refused("pay-roll"));
 
     let admin = gateway.admin(&["policy", "explain", "--user", "alice", "--app", "payroll"]).ok();
     assert!(admin.contains("would be allowed when the person is in the group ops"), "{admin}");
@@ -64,6 +67,7 @@ fn real_decisions_are_replayed_and_one_of_them_is_explained() {
     let (config, audit, policies) = (text(&config), text(&audit), gateway.file("policies"));
     let same = policy(&["replay", "--against", audit, "--with", text(&policies), "--config", config]).ok();
     assert!(same.starts_with("0 of ") && same.contains("not decisions"), "{same}");
+    assert!(same.contains("asked for a name that is no app"), "{same}");
 
     // the next version of the policies, in a directory of its own
     let next = Folder::new("next");
@@ -106,6 +110,8 @@ fn real_decisions_are_replayed_and_one_of_them_is_explained() {
     assert!(explained.contains("was deny policy.forbidden by") && !explained.contains('\u{1b}'), "{explained:?}");
     assert!(replayed.contains("deny policy.forbidden by") && !replayed.contains('\u{1b}'), "{replayed:?}");
 
+    let named = policy(&["explain", "--decision", mistyped, "--against", audit, "--config", config]).exits(1);
+    assert!(named.stderr.contains("is no app of the gateway, so there was nothing to decide"), "{named}");
     let unknown = policy(&["explain", "--decision", "nope", "--against", audit, "--config", config]).exits(1);
     assert!(unknown.stderr.contains("no decision nope"), "{unknown}");
 }

@@ -18,7 +18,7 @@ use crate::audit::By;
 use crate::authn::Identity;
 use crate::config::App;
 
-pub use line::{Line, Log, Lost, Past};
+pub use line::{About, Line, Log, Lost, Past};
 
 /// The longest line that is read; a longer one is foreign.
 const MAX_LINE: u64 = 1024 * 1024;
@@ -58,7 +58,7 @@ pub struct Report {
     pub torn: u64,
     /// The decisions in the log, without those that the filter leaves out.
     pub decisions: u64,
-    /// The decisions that the filter leaves out.
+    /// The decisions and questions that the filter leaves out.
     pub left_out: u64,
     /// The questions of `ztsa why`, which opened nothing.
     pub questions: u64,
@@ -70,6 +70,8 @@ pub struct Report {
     pub by_others: u64,
     /// The decisions that were not policy's, by who made them.
     pub outside: BTreeMap<By, u64>,
+    /// The refusals of a name that is no app: there was nothing to decide, and no policy would have turned them.
+    pub no_app: u64,
     /// The decisions that cannot be made again, by the reason.
     pub lost: BTreeMap<Lost, u64>,
     /// How often each policy in monitor mode would have applied.
@@ -141,10 +143,18 @@ impl Key {
 }
 
 impl Filter {
-    fn takes(&self, past: &Past) -> bool {
-        let by_person = self.user.as_ref().is_none_or(|wanted| is(&past.recalled.identity, wanted));
-        let by_app = self.app.as_ref().is_none_or(|app| *app == past.app);
-        by_person && by_app && self.since.is_none_or(|since| past.recalled.now >= since)
+    fn takes(&self, is: impl FnOnce(&str) -> bool, app: Option<&AppName>, at: UnixTime) -> bool {
+        let by_person = self.user.as_deref().is_none_or(is);
+        let by_app = self.app.as_ref().is_none_or(|wanted| app == Some(wanted));
+        by_person && by_app && self.since.is_none_or(|since| at >= since)
+    }
+
+    fn takes_past(&self, past: &Past) -> bool {
+        self.takes(|wanted| is(&past.recalled.identity, wanted), Some(&past.app), past.recalled.now)
+    }
+
+    fn takes_about(&self, about: &About) -> bool {
+        self.takes(|wanted| about.is_of(wanted), about.app.as_ref(), about.at)
     }
 }
 
@@ -175,20 +185,30 @@ impl<'a> Replay<'a> {
     }
 
     fn take(&mut self, line: Line) {
-        let past = match line {
+        let taken = match &line {
             Line::Other => return,
             Line::Foreign => return self.report.foreign += 1,
             Line::Altered => return self.report.altered += 1,
+            Line::Decision(past) | Line::Question(past) => self.filter.takes_past(past),
+            Line::NoApp(about) | Line::Lost(_, about) => self.filter.takes_about(about),
+        };
+        if !taken {
+            return self.report.left_out += 1;
+        }
+        let past = match line {
             Line::Question(_) => return self.report.questions += 1,
-            Line::Lost(lost) => {
+            Line::NoApp(about) | Line::Lost(_, about) if about.is_question => return self.report.questions += 1,
+            Line::NoApp(_) => {
+                self.report.decisions += 1;
+                return self.report.no_app += 1;
+            }
+            Line::Lost(lost, _) => {
                 self.report.decisions += 1;
                 return *self.report.lost.entry(lost).or_default() += 1;
             }
             Line::Decision(past) => past,
+            Line::Other | Line::Foreign | Line::Altered => return,
         };
-        if !self.filter.takes(&past) {
-            return self.report.left_out += 1;
-        }
         self.report.decisions += 1;
         if past.by != By::Policy {
             return *self.report.outside.entry(past.by).or_default() += 1;
@@ -258,9 +278,10 @@ impl Group {
 }
 
 impl Report {
-    /// Says whether nothing follows from it: no decision was made again, and that is not because none was policy's.
+    /// Says whether nothing follows from it: no decision was made again, and that is not because none was policy's to make.
     pub fn is_void(&self) -> bool {
-        self.replayed == 0 && (self.outside.is_empty() || !self.lost.is_empty())
+        let not_policys = !self.outside.is_empty() || self.no_app > 0;
+        self.replayed == 0 && (!not_policys || !self.lost.is_empty())
     }
 
     /// Counts the decisions that turn.
@@ -289,7 +310,7 @@ pub fn find(mut file: impl BufRead, id: &str, log: &mut Log, policies: &Policies
         let read = log.read(line, policies.catalogue());
         let is = match &read {
             Line::Decision(past) | Line::Question(past) => past.id == id,
-            Line::Lost(_) => contains(line, id.as_bytes()),
+            Line::NoApp(about) | Line::Lost(_, about) => about.id == id,
             Line::Other | Line::Foreign | Line::Altered => false,
         };
         if is && found.is_none() {
@@ -297,10 +318,6 @@ pub fn find(mut file: impl BufRead, id: &str, log: &mut Log, policies: &Policies
         }
     })?;
     Ok(found)
-}
-
-fn contains(line: &[u8], what: &[u8]) -> bool {
-    !what.is_empty() && line.windows(what.len()).any(|window| window == what)
 }
 
 /// Goes through the lines of a file; says of each whether it is cut. Of a line that is too long only the beginning is kept.

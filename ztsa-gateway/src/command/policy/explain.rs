@@ -114,7 +114,13 @@ fn past(
     }
     let past = match found {
         Some(Line::Decision(past) | Line::Question(past)) => past,
-        Some(Line::Lost(lost)) => {
+        Some(Line::NoApp(_)) => {
+            return Err(Failure::new(format!(
+                "the name that {id} answered is no app of the gateway, so there was nothing to decide"
+            ))
+            .hint("the message of its line in the audit log says which name it was"));
+        }
+        Some(Line::Lost(lost, _)) => {
             return Err(Failure::new(format!("the decision {id} cannot be made again: {}", lost.as_str())));
         }
         Some(Line::Other | Line::Foreign | Line::Altered) | None => {

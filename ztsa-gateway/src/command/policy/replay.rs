@@ -125,6 +125,9 @@ fn say(report: &Report, files: usize) -> Result<(), Failure> {
     for (by, count) in &report.outside {
         row("not policy's", format!("{count} {}", outside(by.as_str())))?;
     }
+    if report.no_app > 0 {
+        row("no app", format!("{} asked for a name that is no app: no policy would turn that", report.no_app))?;
+    }
     for (lost, count) in &report.lost {
         row("not replayed", format!("{count}: {}", lost.as_str()))?;
     }
@@ -236,6 +239,7 @@ fn shown(report: &Report, files: usize) -> Value {
         "unchanged": report.unchanged,
         "by_other_policies": report.by_others,
         "not_policys": outside,
+        "no_app": report.no_app,
         "not_replayable": lost,
         "monitored": report.monitored,
         "first": report.span.map(|(first, _)| first),

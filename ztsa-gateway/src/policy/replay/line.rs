@@ -29,8 +29,10 @@ pub enum Line {
     Decision(Box<Past>),
     /// A question that opened nothing: `ztsa why`.
     Question(Box<Past>),
-    /// A decision that cannot be made again.
-    Lost(Lost),
+    /// An answer about a name that is no app of the gateway: there was nothing to decide.
+    NoApp(Box<About>),
+    /// An answer that cannot be made again.
+    Lost(Lost, Box<About>),
     /// Claims or facts that are not what their digest says: somebody changed the line.
     Altered,
     /// Another event of a gateway.
@@ -48,8 +50,6 @@ pub enum Lost {
     Newer,
     /// What it refers to is not before it in its file.
     NoSheet,
-    /// It was about no app of the gateway.
-    NoApp,
     /// The app is not in the configuration any more.
     AppGone,
 }
@@ -61,7 +61,6 @@ impl Lost {
             Self::NoInput => "an older version wrote them, without what they were decided from",
             Self::Newer => "a newer version wrote them",
             Self::NoSheet => "the claims or facts they were decided from are not before them in their file",
-            Self::NoApp => "they were about no app",
             Self::AppGone => "their app is not in the configuration",
         }
     }
@@ -72,7 +71,6 @@ impl Lost {
             Self::NoInput => "no_input",
             Self::Newer => "newer",
             Self::NoSheet => "no_sheet",
-            Self::NoApp => "no_app",
             Self::AppGone => "app_gone",
         }
     }
@@ -99,6 +97,31 @@ pub struct Past {
     pub recalled: Recalled,
 }
 
+/// Holds what the line of an answer says even where it does not say what this was made from.
+#[derive(Debug)]
+pub struct About {
+    /// Its id.
+    pub id: String,
+    /// Whether somebody only asked why.
+    pub is_question: bool,
+    /// The app, where it was about one.
+    pub app: Option<AppName>,
+    /// When.
+    pub at: UnixTime,
+    user: User,
+}
+
+impl About {
+    /// Says whether it is about this person: subject, name, e-mail address or `ISSUER|SUBJECT`. A line that names nobody is
+    /// about anybody.
+    pub fn is_of(&self, wanted: &str) -> bool {
+        let User { uid, name, email_addr, uid_alt } = &self.user;
+        let subject = uid.as_deref().and_then(|uid| Some(uid.split_once('|')?.1));
+        let known = [uid.as_deref(), subject, name.as_deref(), email_addr.as_deref(), uid_alt.as_deref()];
+        uid.is_none() || known.contains(&Some(wanted))
+    }
+}
+
 #[derive(Deserialize)]
 struct Event {
     class_uid: u32,
@@ -107,6 +130,8 @@ struct Event {
     status_id: u32,
     status_code: Option<String>,
     metadata: Metadata,
+    #[serde(default)]
+    user: User,
     device: Option<Uid>,
     src_endpoint: Option<Source>,
     dst_endpoint: Option<Destination>,
@@ -124,6 +149,14 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Product {
     name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct User {
+    uid: Option<String>,
+    name: Option<String>,
+    email_addr: Option<String>,
+    uid_alt: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -187,18 +220,25 @@ impl Log {
         Line::Other
     }
 
-    fn decision(&self, event: Event, catalogue: &Catalogue) -> Line {
+    fn decision(&self, mut event: Event, catalogue: &Catalogue) -> Line {
         let is_question = event.metadata.event_code == "explain";
-        let past = match self.past(event, catalogue) {
-            Ok(past) => Box::new(past),
-            Err(lost) => return Line::Lost(lost),
+        let about = About {
+            id: event.unmapped.decision.clone().unwrap_or_default(),
+            is_question,
+            app: event.dst_endpoint.take().map(|destination| destination.name),
+            at: UnixTime(event.time / 1000),
+            user: std::mem::take(&mut event.user),
         };
-        if is_question { Line::Question(past) } else { Line::Decision(past) }
+        let Some(app) = about.app.clone() else { return Line::NoApp(Box::new(about)) };
+        match self.past(event, app, catalogue) {
+            Ok(past) if is_question => Line::Question(Box::new(past)),
+            Ok(past) => Line::Decision(Box::new(past)),
+            Err(lost) => Line::Lost(lost, Box::new(about)),
+        }
     }
 
-    fn past(&self, event: Event, catalogue: &Catalogue) -> Result<Past, Lost> {
+    fn past(&self, event: Event, app: AppName, catalogue: &Catalogue) -> Result<Past, Lost> {
         let Unmapped { decision, policies, input, .. } = event.unmapped;
-        let app = event.dst_endpoint.ok_or(Lost::NoApp)?.name;
         let input = input.ok_or(Lost::NoInput)?;
         if input.get("v").and_then(Value::as_u64) != Some(VERSION.into()) {
             return Err(Lost::Newer);
