@@ -61,12 +61,13 @@ impl Annotated {
         for (name, value) in policy.annotations() {
             check(policy.effect(), name, value)?;
         }
+        asks_for_something(policy)?;
         let text = |name: &str| policy.annotation(name).map(str::to_owned);
         let id = text("id").unwrap_or_else(|| fallback.to_owned());
         let step_up = match (text("step_up"), text("max_age")) {
             (None, None) => None,
             (acr_values, max_age) => Some(StepUp {
-                acr_values: acr_values.filter(|values| !values.is_empty()),
+                acr_values: acr_values.filter(|values| !values.trim().is_empty()),
                 max_age: max_age.as_deref().and_then(duration::parse),
             }),
         };
@@ -140,12 +141,24 @@ fn check(effect: Effect, name: &str, value: &str) -> Result<(), Wrong> {
         "mode" if value != "monitor" => {
             wrong(format!("@mode {value:?} is not known"), "use \"monitor\", or leave it out to enforce the policy")
         }
-        "max_age" if duration::parse(value).is_none() => {
-            wrong(format!("@max_age {value:?} is not a time"), "use a number with s, m, h or d, such as \"5m\"")
+        "max_age" if duration::parse(value).is_none_or(|age| age.is_zero()) => {
+            let cause = format!("@max_age {value:?} is not a time that a sign-in can be younger than");
+            wrong(cause, "use a number with s, m, h or d, such as \"5m\"")
         }
         "id" | "reason" | "remedy" | "code" | "step_up" | "max_age" | "on_change" | "mode" | "strict" => Ok(()),
         _ => wrong(format!("@{name} is not an annotation of ztsa"), &nearest(name)),
     }
+}
+
+/// Refuses a step-up to nothing: no sign-in would lift the refusal.
+fn asks_for_something(policy: &Policy) -> Result<(), Wrong> {
+    let is_empty = policy.annotation("step_up").is_some_and(|values| values.trim().is_empty());
+    if !is_empty || policy.annotation("max_age").is_some() {
+        return Ok(());
+    }
+    let cause = "@step_up asks for nothing, so no sign-in would lift the refusal".to_owned();
+    let hint = "name acr values, such as @step_up(\"mfa\"), or use @max_age alone".to_owned();
+    Err(Wrong { name: "step_up".to_owned(), cause, hint })
 }
 
 fn nearest(name: &str) -> String {

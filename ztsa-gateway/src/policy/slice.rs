@@ -111,7 +111,8 @@ fn concerns(scope: &ResourceConstraint, app: &EntityUid, above: &HashSet<EntityU
     }
 }
 
-fn connects(scope: &ActionConstraint, vocabulary: &Vocabulary) -> bool {
+/// Says whether a policy about this action says anything of an app's being opened.
+pub(super) fn connects(scope: &ActionConstraint, vocabulary: &Vocabulary) -> bool {
     match scope {
         ActionConstraint::Any => true,
         ActionConstraint::Eq(uid) => uid == vocabulary.connect(),

@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use super::annotation::{Annotated, distance};
 use super::depth;
 use super::schema::Vocabulary;
+use super::slice::connects;
 use crate::config::App;
 
 /// Holds the text of one policy file.
@@ -259,6 +260,12 @@ impl Reading {
             let stem = source.file.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
             self.policy(source, policy, vocabulary, &format!("{stem}#{}", number + 1));
             self.unknown_apps(source, policy, vocabulary, apps);
+            if !connects(&policy.action_constraint(), vocabulary) {
+                let cause = "this policy never applies: nothing but connecting is asked for".to_owned();
+                let hint = "use action == Action::\"connect\"; the other actions are reserved".to_owned();
+                let at = source.find(source.offset_of(policy.id()), "Action::");
+                self.warnings.push(source.mistake(at, cause, Some(hint)));
+            }
         }
     }
 

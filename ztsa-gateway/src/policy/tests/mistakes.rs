@@ -38,6 +38,9 @@ fn each_mistake_is_named_with_its_place() {
         ("@mode(\"shadow\") forbid (principal, action, resource);", 1, "shadow", "monitor"),
         ("@code(\"Disk Encryption\") forbid (principal, action, resource);", 1, "Disk Encryption", "posture.NAME"),
         ("@max_age(\"soon\") forbid (principal, action, resource);", 1, "soon", "5m"),
+        ("@max_age(\"0s\") forbid (principal, action, resource);", 1, "\"0s\"", "5m"),
+        ("\n@step_up(\"\") forbid (principal, action, resource);", 2, "asks for nothing", "mfa"),
+        ("@step_up(\" \") forbid (principal, action, resource);", 1, "asks for nothing", "@max_age"),
         ("@step_up(\"mfa\") permit (principal, action, resource);", 1, "permit", "forbid"),
         ("@reason(\"\") forbid (principal, action, resource);", 1, "empty", "sentence"),
         ("permit (principal == ?principal, action, resource);", 1, "template", "write it out"),
@@ -88,6 +91,18 @@ fn names_that_match_no_app_are_warned_of() {
         warnings.iter().any(|warning| warning.contains("main.cedar:2:") && warning.contains("\"prod\"")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_policy_that_never_applies_is_warned_of() {
+    let policies = compile(
+        "@id(\"a\")\npermit (principal,\n  action == Action::\"browse\", resource);\n\
+         permit (principal, action in [Action::\"administer\", Action::\"connect\"], resource);\n\
+         @step_up(\"\") @max_age(\"5m\") forbid (principal, action, resource);",
+    );
+    let [warning] = policies.warnings() else { panic!("{:?}", policies.warnings()) };
+    assert_eq!((warning.line, warning.column), (3, 13), "{warning}");
+    assert!(warning.to_string().contains("never applies") && warning.to_string().contains("Action::\"connect\""));
 }
 
 #[test]
