@@ -26,7 +26,7 @@ pub use audit::{Audit, Checkpoints, Otlp, Rotate, WhenFull};
 pub use error::ConfigError;
 pub use issuer::{Issuer, Tokens};
 pub use posture::Posture;
-pub use reload::Reread;
+pub use reload::{POSTURE, Reread};
 pub use risk::{Risk, Thresholds};
 pub use workload::{Workload, WorkloadKeys};
 

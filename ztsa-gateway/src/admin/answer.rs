@@ -11,7 +11,8 @@ use crate::config::duration;
 use crate::engine::{Engine, Explained, OrderError};
 use crate::lease::Selector;
 use crate::measure::Cause;
-use crate::reload::Reload;
+use crate::policy::PolicyError;
+use crate::reload::{Reload, ReloadError};
 use crate::store::{DeviceState, FindUserError, Subject};
 
 /// A refusal, with what to do about it.
@@ -96,17 +97,30 @@ fn order(engine: &Engine, reload: &Reload, request: Request) -> Answer {
         }
         Request::PolicyReload {} => {
             let (policies, changed) = engine.reload_policies().map_err(|error| {
-                Fault::new(&error.to_string(), Some("the policies that ran before stay; mend the file and try again"))
+                Fault::new(&error.to_string(), Some(&format!("the policies that ran before stay; {}", remedy(&error))))
             })?;
             Ok(view::members([("policies", json!(policies)), ("tunnels", view::changed(changed))]))
         }
         Request::Reload {} => match reload.run() {
             Ok(reloaded) => Ok(view::reloaded(&reloaded)),
-            Err(error) => Err(Fault::new(&error.to_string(), Some("all stays as it was; mend the file and try again"))),
+            Err(error) => {
+                let remedy = if let ReloadError::Policy(error) = &error { remedy(error) } else { MEND };
+                Err(Fault::new(&error.to_string(), Some(&format!("all stays as it was; {remedy}"))))
+            }
         },
         Request::PolicyExplain { user, app } => explain(engine, &user, &app),
         Request::Status {} => Ok(view::status(engine)),
         Request::AuditKey {} => Ok(view::members([("key", json!(engine.audit().public_key()))])),
+    }
+}
+
+const MEND: &str = "mend the file and try again";
+
+/// What is to be done about policies that were refused.
+fn remedy(error: &PolicyError) -> &'static str {
+    match error {
+        PolicyError::Early(_) => "when `ztsa-gateway check` takes the files as they are, restart the gateway",
+        _ => MEND,
     }
 }
 

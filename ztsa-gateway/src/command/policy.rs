@@ -127,7 +127,7 @@ pub(crate) fn failure(error: PolicyError) -> Failure {
             failure.hint("[policy] dir names the directory; `policy schema` prints the vocabulary")
         }
         PolicyError::Moving { .. } => failure.hint("try again when nothing writes there any more"),
-        PolicyError::TooLarge { .. } | PolicyError::Schema(_) => failure,
+        PolicyError::TooLarge { .. } | PolicyError::Schema(_) | PolicyError::Early(_) => failure,
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Reread {
     pub restart: Vec<&'static str>,
 }
 
+/// Names what is asked of devices among the keys that need a restart.
+pub const POSTURE: &str = "[posture]";
+
 impl Config {
     /// Reads the same files again. What cannot change while the gateway runs stays as it is, and is named.
     ///
@@ -42,7 +45,7 @@ impl Config {
         stays(wanted.admin == self.admin, "[admin] socket");
         stays(wanted.metrics == self.metrics, "[metrics] listen");
         stays(wanted.signals == self.signals, "[signals]");
-        stays(wanted.posture == self.posture, "[posture]");
+        stays(wanted.posture == self.posture, POSTURE);
         let mut config = wanted;
         if config.public_url != self.public_url {
             // what issuers are asked for follows from it

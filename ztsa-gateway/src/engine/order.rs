@@ -16,6 +16,7 @@ use super::live::concerned;
 use super::{Changed, Engine, News, record};
 use crate::audit::{Activity, Audit, Entity};
 use crate::authn::Session;
+use crate::config::POSTURE;
 use crate::lease::Selector;
 use crate::measure::Why;
 use crate::policy::{self, Monitored, Policies, PolicyError, View};
@@ -286,6 +287,8 @@ impl Engine {
                 Ok((count, self.because_of(Why::Policy).reevaluate(&Selector::All)))
             }
             Err(error) => {
+                let waits = config.reread().is_ok_and(|reread| reread.restart.contains(&POSTURE));
+                let error = if waits { error.before_restart() } else { error };
                 record::refused(&self.inner.audit, now, &error);
                 Err(error)
             }

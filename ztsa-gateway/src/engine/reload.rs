@@ -7,7 +7,7 @@ use ztsa_proto::problem::{self, Problem};
 
 use super::{Changed, Engine, record};
 use crate::audit::{Activity, Entity};
-use crate::config::{App, Config};
+use crate::config::{App, Config, POSTURE};
 use crate::lease::Selector;
 use crate::measure::Why;
 use crate::policy::{Policies, PolicyError};
@@ -35,7 +35,8 @@ impl Engine {
         let _reading = self.inner.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let catalogue = self.inner.posture.catalogue();
         let (seen, policies) = Policies::load_settled(&config.policy.dir, &config.apps, catalogue);
-        let policies = policies?;
+        let waits = restart.contains(&POSTURE);
+        let policies = policies.map_err(|error| if waits { error.before_restart() } else { error })?;
         let before = self.config();
         let gone = before.identifiers().filter(|issuer| config.identifiers().all(|known| known != *issuer));
         let adopted = Adopted { policies: policies.len(), issuers_gone: gone.map(str::to_owned).collect() };

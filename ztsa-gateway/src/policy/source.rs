@@ -77,6 +77,9 @@ pub enum PolicyError {
         /// The directory.
         path: PathBuf,
     },
+    /// Mistakes by the checks that are asked for now, while `[posture]` names others for after a restart.
+    #[error("{0}\n[posture] has changed too, and holds after a restart only: what these policies name may be in it")]
+    Early(Box<PolicyError>),
     /// One or more mistakes, in the order of the files and their lines.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Mistakes(Vec<Mistake>),
@@ -88,7 +91,18 @@ pub enum PolicyError {
 impl PolicyError {
     /// Lists the mistakes in the files, if that is what is wrong.
     pub fn mistakes(&self) -> &[Mistake] {
-        if let Self::Mistakes(mistakes) = self { mistakes } else { &[] }
+        match self {
+            Self::Mistakes(mistakes) => mistakes,
+            Self::Early(error) => error.mistakes(),
+            _ => &[],
+        }
+    }
+
+    /// Says that `[posture]` has changed and does not hold yet, when that can be what is wrong.
+    #[must_use]
+    pub fn before_restart(self) -> Self {
+        let names_posture = |mistake: &Mistake| mistake.cause.contains("posture");
+        if self.mistakes().iter().any(names_posture) { Self::Early(Box::new(self)) } else { self }
     }
 }
 

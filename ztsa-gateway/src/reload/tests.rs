@@ -4,8 +4,9 @@ use super::{Reload, ReloadError};
 use crate::authn::Authn;
 use crate::certificate::Certificate;
 use crate::engine::tests::World;
-use crate::engine::tests::world::{PEER, certificate};
+use crate::engine::tests::world::{PEER, POLICIES, certificate};
 use crate::lease::Access;
+use crate::policy::PolicyError;
 use crate::stranger::Strangers;
 
 /// What reads everything of `world` again.
@@ -110,6 +111,28 @@ fn what_needs_a_restart_is_named_and_stays_as_it_was() {
     let alice = world.session("alice", &["dev"], "laptop");
     let _first = world.open(&alice, "wiki").unwrap();
     assert_eq!(world.open(&alice, "wiki").unwrap_err().code, "gateway.limit");
+}
+
+#[test]
+fn policies_that_name_a_check_of_after_a_restart_are_not_said_to_be_wrong() {
+    let world = World::new();
+    world.edit("[store]", "[[posture.file]]\nname = \"agent\"\nlinux = \"/etc/agent\"\n[store]");
+    let agent = "forbid (principal, action, resource) unless { context.device.posture.file.agent.state == \"pass\" };";
+    world.policies(&format!("{POLICIES}{agent}"));
+    let early = |error: &PolicyError, told: &str| {
+        assert!(matches!(error, PolicyError::Early(_)) && error.mistakes().len() == 1, "{error:?}");
+        assert!(told.contains("main.cedar:5:") && told.contains("[posture] has changed too"), "{told}");
+    };
+    let error = of(&world).run().unwrap_err();
+    let told = error.to_string();
+    let ReloadError::Policy(error) = error else { panic!("{error:?}") };
+    early(&error, &told);
+    let error = world.engine.reload_policies().unwrap_err();
+    early(&error, &error.to_string());
+    // a mistake of another kind is one, whatever waits for a restart
+    world.policies("permit (principal, action, resource) when { nonsense };");
+    let error = of(&world).run().unwrap_err();
+    assert!(matches!(error, ReloadError::Policy(PolicyError::Mistakes(_))), "{error:?}");
 }
 
 #[test]
