@@ -26,7 +26,24 @@ pub(super) enum Fault {
     Duplicate { what: &'static str, name: String, first: String },
     /// A combination that cannot be meant, with the remedy.
     Rule { reason: String, remedy: &'static str },
+    /// A table where there may be several.
+    Single { header: String, array: &'static str, name: Option<String> },
 }
+
+/// The tables of which there may be several.
+pub(super) const ARRAYS: [&str; 11] = [
+    "issuer",
+    "workload",
+    "app",
+    "signals.transmitter",
+    "signals.ssf",
+    "signals.receiver",
+    "posture.file",
+    "posture.process",
+    "posture.ca",
+    "posture.certificate",
+    "posture.edr",
+];
 
 impl ConfigError {
     /// The file that the mistake is in.
@@ -50,6 +67,10 @@ impl ConfigError {
             Fault::Missing { example, .. } => format!("Add, for example: {example}"),
             Fault::Duplicate { .. } => "Rename or remove one of them.".to_owned(),
             Fault::Rule { remedy, .. } => (*remedy).to_owned(),
+            Fault::Single { array, name: Some(name), .. } => {
+                format!("Write `[[{array}]]`, and `name = \"{name}\"` in it.")
+            }
+            Fault::Single { array, name: None, .. } => format!("Write `[[{array}]]`, once for each."),
         }
     }
 
@@ -70,6 +91,9 @@ impl ConfigError {
         } else {
             let key = line.and_then(|line| key_on(text, line));
             let message = first_sentence(message);
+            if let Some(single) = key.as_deref().and_then(|key| single(key, &message)) {
+                return ConfigError::at(path, line, single);
+            }
             Fault::Value(match key {
                 Some(key) if !message.contains(&format!("`{key}`")) => format!("`{key}`: {message}"),
                 _ => message,
@@ -93,6 +117,9 @@ impl fmt::Display for ConfigError {
             Fault::Missing { key, .. } => write!(f, "`{key}` is missing"),
             Fault::Duplicate { what, name, first } => write!(f, "{what} `{name}` is already in {first}"),
             Fault::Rule { reason, .. } => f.write_str(reason),
+            Fault::Single { header, array, .. } => {
+                write!(f, "`{header}` is one table, but there may be several of `{array}`")
+            }
         }?;
         write!(f, ". {}", self.hint())
     }
@@ -105,10 +132,28 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
+/// The key that a line sets, or the header of the table that it begins, with its brackets.
 fn key_on(text: &str, line: usize) -> Option<String> {
-    let (key, _) = text.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let line = text.lines().nth(line.checked_sub(1)?)?.trim();
+    if line.starts_with('[') {
+        let end = line.rfind(']')?;
+        return line.get(..=end).map(str::to_owned);
+    }
+    let (key, _) = line.split_once('=')?;
     let key = key.trim().trim_matches(['"', '\'']);
     (!key.is_empty() && !key.starts_with('#')).then(|| key.to_owned())
+}
+
+/// Recognises `[app]` and `[posture.file.agent]`, which are meant as `[[app]]` and `[[posture.file]]`.
+fn single(header: &str, message: &str) -> Option<Fault> {
+    if !message.starts_with("invalid type: map, expected a sequence") {
+        return None;
+    }
+    let key = header.strip_prefix('[')?.strip_suffix(']')?.trim();
+    let rest = |array: &&str| key.strip_prefix(array).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    let (array, rest) = ARRAYS.iter().find_map(|array| Some((*array, rest(array)?)))?;
+    let name = rest.strip_prefix('.').map(|name| name.trim_matches(['"', '\'']).to_owned());
+    Some(Fault::Single { header: header.to_owned(), array, name })
 }
 
 fn first_sentence(message: &str) -> String {

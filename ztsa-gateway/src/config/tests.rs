@@ -124,6 +124,20 @@ fn a_small_file_has_the_documented_defaults() {
 }
 
 #[test]
+fn one_table_where_there_may_be_several_is_told_how_to_be_written() {
+    let reference = include_str!("../../../docs/reference/configuration.md");
+    for array in super::error::ARRAYS {
+        assert!(reference.contains(&format!("`[[{array}]]`")), "{array} is not in the reference");
+        for (header, named) in [(format!("[{array}]"), false), (format!("[{array}.agent]"), true)] {
+            let error = parse(&format!("public_url = \"https://gw.example.com\"\n{header} # ours\n")).unwrap_err();
+            assert!(error.contains(&format!(":2: `{header}` is one table")), "{error}");
+            assert!(error.contains(&format!("Write `[[{array}]]`")), "{error}");
+            assert_eq!(error.contains("`name = \"agent\"` in it"), named, "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_mistake_is_named_with_its_line_and_what_to_do() {
     for (from, to, says) in [
         (
