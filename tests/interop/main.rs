@@ -32,6 +32,7 @@ mod opaque_token;
 mod outsider;
 mod page_shape;
 mod policy;
+mod administrator;
 mod proof;
 mod relying_party;
 mod balancer;
