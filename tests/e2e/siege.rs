@@ -182,6 +182,40 @@ async fn bodies_that_drip_are_few_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_takes_are_few_at_a_time() {
+    let mut besieged = Besieged::with("refusals_per_connection = 1000").await;
+    let scope = Scope::new();
+    let stream = besieged.house.door_for(b"h2").await;
+    // no room for a single byte of any answer
+    let handshake = h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
+    let (mut sender, connection) = soon("HTTP/2", handshake).await.unwrap();
+    scope.spawn(async move { drop(connection.await) });
+    let request = || besieged.request(Method::GET, "/.well-known/oauth-protected-resource");
+    let mut asked = Vec::new();
+    for _ in 0..200 {
+        sender = soon("room", sender.ready()).await.unwrap();
+        asked.push(sender.send_request(request(), true).unwrap().0);
+    }
+    let mut waiting = Vec::new();
+    for answer in asked {
+        match soon("an answer", answer).await {
+            Ok(answer) => waiting.push(answer),
+            Err(error) => assert_eq!(error.reason(), Some(h2::Reason::REFUSED_STREAM)),
+        }
+    }
+    assert_eq!(waiting.len(), 16, "sixteen answers at once, as long as nobody is known");
+    // what is taken back, or was read, makes room for the next
+    drop(waiting);
+    let mut answered = false;
+    while !answered {
+        sender = soon("room", sender.ready()).await.unwrap();
+        let (answer, _) = sender.send_request(request(), true).unwrap();
+        answered = soon("an answer", answer).await.is_ok();
+    }
+    besieged.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_pings_fills_no_memory() {
     let mut besieged = Besieged::with("unauthenticated_for = \"2s\"").await;
     let mut flood = besieged.house.door_for(b"h2").await;

@@ -19,7 +19,8 @@ use crate::config::Limits;
 /// How long a connection whose time is over may take to finish what is under way.
 pub const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Requests of one connection that are answered at once before it is known; a client sends one or two.
+/// Requests of one connection that are under way at once before it is known, each until its answer was taken; a client
+/// sends one or two.
 pub const REQUESTS_AT_ONCE: usize = 16;
 
 /// Holds the connections on which nobody has been recognised yet; a clone is another handle to the same.

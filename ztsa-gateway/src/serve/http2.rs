@@ -111,7 +111,7 @@ struct Room {
     bodies: Semaphore,
     /// Bytes of bodies before.
     first_bodies: Semaphore,
-    /// Requests before.
+    /// Requests before, until their answers were taken.
     first_requests: Semaphore,
 }
 
@@ -164,11 +164,13 @@ async fn plain(
     let mut request = Request::from_parts(head, Body::from(body));
     request.extensions_mut().insert(From(peer));
     let Ok(response) = server.router.oneshot(request).await;
-    drop((taken, place));
+    drop(taken);
     if response.status().is_client_error() {
         stranger.turn_away();
     }
     stream(response, respond).await;
+    // not before the answer was taken: a stranger who gives it no room would have thousands of them wait here
+    drop(place);
 }
 
 /// Why a body was not read to its end.
