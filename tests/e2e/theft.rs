@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use ztsa_core::api::Api;
 use ztsa_core::token::{SessionToken, Tokens};
 use ztsa_core::tunnel::{OpenOptions, Pool};
+use ztsa_idp::{Config, Idp};
 use ztsa_proto::dpop::{self, ProofInput};
 use ztsa_proto::grant::{GrantRequest, TicketRequest};
 use ztsa_proto::jws::{Signer, SoftwareKey};
@@ -144,47 +145,63 @@ async fn a_ticket_opens_its_app_as_often_as_it_says_and_a_session_token_is_none(
     assert!(token.starts_with("HTTP/1.1 407"), "{token}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_of_another_audience_begins_no_session() {
-    let house = House::new(&[]).await;
-    let (_, _) = house.tokens("alice").await;
-    // an issuer's token for itself, not for the gateway: what another of its clients could be tricked out of
-    let web = house.web();
-    let metadata: Value = web
-        .get(format!("{}/.well-known/oauth-protected-resource", house.dev.url()))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let endpoint = metadata["ztsa"]["token_endpoint"].as_str().unwrap();
-    let key = SoftwareKey::generate().unwrap();
-    let forged = ztsa_proto::jws::sign(
-        &key,
-        &serde_json::json!({"typ": "at+jwt", "alg": "ES256"}),
-        &serde_json::json!({"iss": house.dev.issuer(), "sub": "bob"}),
-    )
-    .unwrap();
+/// A token that an issuer really signs for a resource, for a person who approves at once.
+async fn signed_for(web: &reqwest::Client, idp: &Idp, resource: &str) -> String {
+    let post = async |path: &str, fields: &[(&str, &str)]| -> Value {
+        let answer = web.post(format!("{}{path}", idp.issuer())).form(fields).send();
+        soon("the issuer's answer", answer).await.unwrap().json().await.unwrap()
+    };
+    let client = ("client_id", "ztsa-cli");
+    let begun = post("/device_authorization", &[client, ("scope", "openid"), ("resource", resource)]).await;
+    let code = ("device_code", begun["device_code"].as_str().unwrap());
+    let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+    let given = post("/token", &[client, code, grant]).await;
+    given["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Exchanges an issuer's token with a new device's key; gives what the gateway says to it.
+async fn exchanged(house: &House, web: &reqwest::Client, token: &str) -> (u16, Value) {
+    let (key, endpoint) = (SoftwareKey::generate().unwrap(), format!("{}/ztsa/v1/token", house.dev.url()));
     let fields = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("subject_token", forged.as_str()),
+        ("subject_token", token),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
     ];
     let mut nonce: Option<String> = None;
-    for expected in ["use_dpop_nonce", "invalid"] {
-        let input = ProofInput {
-            method: "POST",
-            url: endpoint,
-            access_token: None,
-            nonce: nonce.as_deref(),
-            at: ztsa_net::clock::Clock::system().now(),
-        };
+    loop {
+        let (url, at) = (endpoint.as_str(), ztsa_net::clock::Clock::system().now());
+        let input = ProofInput { method: "POST", url, access_token: None, nonce: nonce.as_deref(), at };
         let proof = dpop::proof(&key, &input).unwrap();
-        let answer = soon("the answer", web.post(endpoint).header("DPoP", proof).form(&fields).send()).await.unwrap();
-        assert!(matches!(answer.status().as_u16(), 400 | 401), "{answer:?}");
+        let answer = soon("the answer", web.post(url).header("DPoP", proof).form(&fields).send()).await.unwrap();
+        let (status, asked) = (answer.status().as_u16(), nonce.is_some());
         nonce = answer.headers().get("dpop-nonce").map(|value| value.to_str().unwrap().to_owned());
         let body: Value = answer.json().await.unwrap();
-        assert!(body["error"].as_str().unwrap().contains(expected), "{body}");
+        if asked {
+            return (status, body);
+        }
+        assert_eq!(body["error"], "use_dpop_nonce", "{body}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_another_audience_begins_no_session() {
+    // one issuer, whose tokens for the gateway name another resource than those for somebody else's service
+    let (ours, theirs) = ("https://ours.example", "https://theirs.example");
+    let audiences = [ours, theirs].map(str::to_owned).to_vec();
+    let config = Config { audiences, approve: Some("bob".to_owned()), ..Config::default() };
+    let idp = Idp::spawn(config).await.unwrap();
+    let table = format!(
+        "[[issuer]]\nname = \"two\"\nissuer = \"{}\"\nclient_id = \"ztsa-cli\"\naudiences = [\"{ours}\"]\n",
+        idp.issuer()
+    );
+    let house = House::with(&[], &table).await;
+    let web = house.web();
+    let token = signed_for(&web, &idp, theirs).await;
+    let (status, body) = exchanged(&house, &web, &token).await;
+    assert_eq!((status, body["error"].as_str()), (400, Some("invalid_grant")), "{body}");
+    assert!(body["error_description"].as_str().unwrap().contains(theirs), "{body}");
+    // nothing but the audience was wrong with it
+    let token = signed_for(&web, &idp, ours).await;
+    let (status, body) = exchanged(&house, &web, &token).await;
+    assert_eq!((status, body["token_type"].as_str()), (200, Some("DPoP")), "{body}");
 }
