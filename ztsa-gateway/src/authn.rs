@@ -232,8 +232,10 @@ impl Authn {
     /// Checks that the device's key made this request, now and once, and that nothing ended the session.
     fn proved(&self, head: &Head<'_>, token: &str, session: &Session, now: UnixTime) -> Result<(), AuthnError> {
         let proof = self.proof(head, Some((token, &session.device)), now)?;
-        self.replays.first(&proof.device, &proof.jti, now).map_err(|error| error.of(&session.id))?;
-        self.standing(session, now)
+        // first: whoever may not come in does not fill the memory of used proofs
+        self.standing(session, now)?;
+        let first = self.replays.first(&session.identity.user, &proof.device, &proof.jti, now);
+        first.map_err(|error| error.of(&session.id))
     }
 
     /// Checks a signed posture report that a session sends by itself.
@@ -241,7 +243,7 @@ impl Authn {
     /// # Errors
     /// [`AuthnError::Posture`] when it is not this device's, not for this gateway, old, replayed or malformed.
     pub fn posture(&self, jws: &str, session: &Session, now: UnixTime) -> Result<Accepted, AuthnError> {
-        self.report(jws, &session.device, now)
+        self.report(jws, &session.identity.user, &session.device, now)
     }
 
     /// Says whether a session that was checked earlier would still be accepted: not revoked, its device not blocked.

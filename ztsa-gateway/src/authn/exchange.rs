@@ -96,12 +96,16 @@ impl Authn {
         };
         known.user = Some(login.identity.user.clone());
         self.still_trusted(&login.identity.user)?;
-        self.newcomers.first(&device, &jti, now)?;
+        self.newcomers.first(&login.identity.user, &device, &jti, now)?;
         if !row.as_ref().is_some_and(|row| self.is_live(row, now)) {
             self.outlives_sign_outs(&login, &device, now)?;
         }
         self.bind(&login.token, &device, now)?;
-        let posture = form.posture.as_deref().map(|jws| self.report(jws, &device, now)).transpose()?;
+        let posture = match form.posture.as_deref().map(|jws| self.report(jws, &login.identity.user, &device, now)) {
+            // a session does not end for want of room for its report: another will come
+            None | Some(Err(AuthnError::Crowded)) => None,
+            Some(report) => Some(report?),
+        };
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
         self.store.describe_device(&device, form.device_name, None);
         Ok(Exchanged { session, renewed, posture })
@@ -311,7 +315,13 @@ impl Authn {
     /// Checks a signed posture report: the same key as the proof, now, once.
     ///
     /// A nonce of ours proves the time; without one the device's clock has to be right.
-    pub(super) fn report(&self, jws: &str, device: &DeviceId, now: UnixTime) -> Result<Accepted, AuthnError> {
+    pub(super) fn report(
+        &self,
+        jws: &str,
+        user: &UserId,
+        device: &DeviceId,
+        now: UnixTime,
+    ) -> Result<Accepted, AuthnError> {
         let check = |skew| posture::check(jws, &posture::Expected { audience: &self.resource, device, now, skew });
         let accepted = match check(ANY_TIME)? {
             accepted if accepted.nonce.is_some() => accepted,
@@ -320,7 +330,7 @@ impl Authn {
         if !accepted.nonce.as_deref().is_none_or(|nonce| self.nonces.is_ours(nonce, now)) {
             return Err(AuthnError::PostureNonce);
         }
-        match self.reports.first(device, &accepted.jti, now) {
+        match self.reports.first(user, device, &accepted.jti, now) {
             Err(AuthnError::Replay { .. }) => Err(AuthnError::PostureNonce),
             other => other.map(|()| accepted),
         }
