@@ -31,6 +31,7 @@ use ztsa_proto::time::UnixTime;
 
 use crate::config::{self, Config, SessionRules};
 use crate::metadata;
+use crate::pace::{Pace, Paces};
 use crate::store::{Store, StoreError};
 use cache::Cache;
 use nonce::Nonces;
@@ -114,6 +115,9 @@ pub struct Authn {
     replays: Replays,
     newcomers: Replays,
     reports: Replays,
+    /// How often a device begins sessions, and reports.
+    beginnings: Paces<DeviceId>,
+    told: Paces<DeviceId>,
     tokens: Cache<Arc<Session>>,
 }
 
@@ -160,6 +164,10 @@ pub enum AuthnSetupError {
 const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// How long a posture report without a nonce may be used: five minutes, and clocks that differ by one either way.
 const REPORT_LIFE: Duration = Duration::from_secs(420);
+/// How many new sessions one device begins: each of its programs goes on with the one that is there.
+const BEGINNINGS: Pace = Pace { at_once: 64, a_minute: 10 };
+/// How many posture reports one device sends: each of its programs reports by itself every five minutes, and a change at once.
+const REPORTS: Pace = Pace { at_once: 240, a_minute: 60 };
 /// A nonce of ours proves the time; the device's own clock is not asked.
 const ANY_TIME: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -181,6 +189,8 @@ impl Authn {
             replays: Replays::new(NONCE_LIFE, 2_000_000),
             newcomers: Replays::new(NONCE_LIFE, 200_000),
             reports: Replays::new(REPORT_LIFE, 200_000),
+            beginnings: Paces::new(BEGINNINGS),
+            told: Paces::new(REPORTS),
             tokens: Cache::new(16_384),
         })
     }

@@ -33,6 +33,7 @@ use crate::history::History;
 use crate::lease::{Closed, Leases};
 use crate::lookup::Lookup;
 use crate::measure::{Cause, Measures, Why};
+use crate::pace::Bucket;
 use crate::policy::{self, Policies, PolicyError};
 use crate::posture::Posture;
 use crate::risk::Risk;
@@ -100,7 +101,7 @@ struct Inner {
     /// When the requests of a blocked device were last written down.
     turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
     /// How much strangers have made it write down.
-    strangers: Mutex<intake::Strangers>,
+    strangers: Mutex<Bucket>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
     /// Held while policies are read, so that those of an older configuration never follow those of a newer one.

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod place;
 pub mod measure;
+pub mod pace;
 pub mod store;
 pub mod lookup;
 pub mod history;

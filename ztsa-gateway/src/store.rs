@@ -47,6 +47,8 @@ struct Inner {
 
 /// How long what has ended is remembered.
 const KEEP: Duration = Duration::from_secs(31 * 24 * 3600);
+/// How long the revocation of a session is remembered that is itself forgotten: no token lives longer than an hour.
+const KEEP_FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
 impl Store {
@@ -120,31 +122,43 @@ impl Store {
 
     // ---- sessions
 
-    /// Keeps a session, new or changed.
+    /// Keeps a session, new or changed. Of a person's sessions that have ended, the last 256 are remembered.
     pub fn keep_session(&self, session: SessionRow) {
-        self.write().sessions.insert(session.id.clone(), session.clone());
+        let forgotten = self.write().keep_session(session.clone());
         self.send(Write::Session(session));
+        for id in forgotten {
+            self.send(Write::DeleteSession(id));
+        }
     }
 
     /// Finds a session.
     pub fn session(&self, id: &SessionId) -> Option<SessionRow> {
-        self.read().sessions.get(id).cloned()
+        self.read().session(id).cloned()
     }
 
     /// Lists the sessions that have neither ended, nor run out, nor been revoked.
     pub fn sessions(&self, now: UnixTime) -> Vec<SessionRow> {
         let memory = self.read();
-        let cut =
-            |row: &SessionRow| memory.cutoff_of(&row.user, &row.device, &row.id).is_some_and(|at| row.login_at <= at);
-        memory.sessions.values().filter(|row| row.ends_at > now && !cut(row)).cloned().collect()
+        memory.sessions().filter(|row| memory.goes_on(row, now)).cloned().collect()
     }
 
     /// Lists all that is known of a person's sessions, ended ones too.
     pub fn sessions_of(&self, user: &UserId) -> Vec<SessionRow> {
-        self.read().sessions.values().filter(|session| session.user == *user).cloned().collect()
+        self.read().sessions_of(user).cloned().collect()
     }
 
-    /// Forgets sessions that ended, revocations of sessions, and sign-outs, more than 31 days ago; looks at most once an hour.
+    /// Lists who has a session on a device that has neither ended, nor run out, nor been revoked.
+    pub fn people_on(&self, device: &DeviceId, now: UnixTime) -> Vec<UserId> {
+        let memory = self.read();
+        let mut people: Vec<UserId> =
+            memory.sessions_on(device).filter(|row| memory.goes_on(row, now)).map(|row| row.user.clone()).collect();
+        people.sort();
+        people.dedup();
+        people
+    }
+
+    /// Forgets sessions that ended, revocations of sessions, and sign-outs, more than 31 days ago, and revocations of sessions that were
+    /// forgotten before, after a day; looks at most once an hour.
     ///
     /// Revocations of people, devices and sign-ins stay for good: an issuer's refresh token may be older than any session.
     pub fn prune(&self, now: UnixTime) {
@@ -153,7 +167,7 @@ impl Store {
             return;
         }
         self.inner.pruned.store(now.0, Ordering::Relaxed);
-        let (sessions, revocations) = self.write().prune(now.minus(KEEP));
+        let (sessions, revocations) = self.write().prune(now.minus(KEEP), now.minus(KEEP_FORGOTTEN));
         self.prune_bound(now);
         for id in sessions {
             self.send(Write::DeleteSession(id));
@@ -193,12 +207,7 @@ impl Store {
     }
 
     fn cut_short(&self, id: &SessionId, at: UnixTime) -> Option<SessionRow> {
-        let row = {
-            let mut memory = self.write();
-            let row = memory.sessions.get_mut(id)?;
-            row.ends_at = row.ends_at.min(at);
-            row.clone()
-        };
+        let row = self.write().cut_short(id, at)?;
         self.send(Write::Session(row.clone()));
         Some(row)
     }

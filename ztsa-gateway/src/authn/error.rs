@@ -47,6 +47,14 @@ pub enum AuthnError {
     /// More proofs came than can be remembered.
     #[error("more requests came than this gateway can check for replays")]
     Crowded,
+    /// A device does what makes the gateway remember or write more often than it may.
+    #[error("this device sends new {what} more often than this gateway takes: wait {} s", wait.as_secs())]
+    Often {
+        /// What: `sessions` or `posture reports`.
+        what: &'static str,
+        /// How long.
+        wait: Duration,
+    },
     /// The session, or everything of the person or device until now, was revoked.
     #[error("access was revoked {} ago{}: sign in again", text(*.since), reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default())]
     Revoked {
@@ -113,8 +121,16 @@ pub struct OAuthFault {
 impl AuthnError {
     /// The refusal as a problem document.
     pub fn problem(&self) -> Problem {
-        let problem = problem::new(self.code()).with_detail(self.to_string());
+        let mut problem = problem::new(self.code()).with_detail(self.to_string());
         match self {
+            AuthnError::Often { wait, .. } => {
+                problem.status = 429;
+                problem
+                    .with_remedy(
+                        "Wait and try again. If no program here begins sessions all the time, sign out: ztsa logout.",
+                    )
+                    .with_retry(Retry::After { seconds: Some(wait.as_secs()) })
+            }
             AuthnError::Revoked { since, .. } => problem.with_step_up(None, Some(since.as_secs())),
             AuthnError::Crowded => problem.with_retry(Retry::After { seconds: Some(30) }),
             AuthnError::Unavailable(_) | AuthnError::Issuer { .. } => {
@@ -150,6 +166,7 @@ impl AuthnError {
                 (401, "invalid_grant")
             }
             AuthnError::DeviceBlocked { .. } => (403, "access_denied"),
+            AuthnError::Often { .. } => (429, "temporarily_unavailable"),
             AuthnError::Issuer { .. } | AuthnError::Unavailable(_) | AuthnError::Crowded => {
                 (503, "temporarily_unavailable")
             }
@@ -179,7 +196,7 @@ impl AuthnError {
             | AuthnError::UnknownIssuer(_)
             | AuthnError::Refused { .. } => "auth.required",
             AuthnError::Proof(_) | AuthnError::UseNonce | AuthnError::Replay { .. } => "auth.proof",
-            AuthnError::Crowded => "gateway.limit",
+            AuthnError::Crowded | AuthnError::Often { .. } => "gateway.limit",
             AuthnError::Revoked { .. } => "session.revoked",
             AuthnError::Over => "session.expired",
             AuthnError::DeviceBlocked { .. } => "device.blocked",
@@ -230,6 +247,12 @@ mod tests {
                 400,
             ),
             (AuthnError::Crowded, "gateway.limit", "temporarily_unavailable", 503),
+            (
+                AuthnError::Often { what: "sessions", wait: Duration::from_secs(6) },
+                "gateway.limit",
+                "temporarily_unavailable",
+                429,
+            ),
             (AuthnError::Revoked { since: Duration::ZERO, reason: None }, "session.revoked", "invalid_grant", 401),
             (AuthnError::Over, "session.expired", "invalid_grant", 401),
             (AuthnError::DeviceBlocked { device: device.clone() }, "device.blocked", "access_denied", 403),

@@ -10,6 +10,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::error::TokenFault;
 use super::form::{ExchangeForm, SubjectKind};
+use super::issuer::Asker;
 use super::jwt::SKEW;
 use super::login::{Login, Token};
 use super::{ANY_TIME, Authn, AuthnError, Exchanged, Head, Identity, Session, cache};
@@ -103,7 +104,7 @@ impl Authn {
         self.bind(&login.token, &device, now)?;
         let posture = match form.posture.as_deref().map(|jws| self.report(jws, &login.identity.user, &device, now)) {
             // a session does not end for want of room for its report: another will come
-            None | Some(Err(AuthnError::Crowded)) => None,
+            None | Some(Err(AuthnError::Crowded | AuthnError::Often { .. })) => None,
             Some(report) => Some(report?),
         };
         let (session, renewed) = self.session(login, row, form.session.as_ref(), &device, now)?;
@@ -121,11 +122,12 @@ impl Authn {
         let issuer = self.issuer_of(form, row.as_ref().map(|row| row.user.issuer.as_str()))?;
         let renewing =
             row.as_ref().is_some_and(|row| self.is_live(row, now) && row.user.issuer == issuer.config.issuer);
-        let login = issuer.login(form, device, renewing, now).await?;
+        let asker = Asker { device, known: self.store.device(device).is_some(), renewing };
+        let login = issuer.login(form, asker, now).await?;
         let row = row.filter(|row| row.user == login.identity.user);
         if renewing && row.is_none() {
             // the tokens were read leniently for a session that turns out to be somebody else's
-            issuer.login(form, device, false, now).await?;
+            issuer.login(form, Asker { renewing: false, ..asker }, now).await?;
         }
         Ok((login, row))
     }
@@ -166,6 +168,10 @@ impl Authn {
             Some(row) => row.login_at.max(login.identity.auth_time.unwrap_or_default().min(now)),
             None => self.login_stands(&login, device, now)?,
         };
+        if row.is_none() {
+            let often = |wait| AuthnError::Often { what: "sessions", wait };
+            self.beginnings.admit(device.clone(), now).map_err(often)?;
+        }
         let renewed = row.is_some();
         let login_lifetime = login.lifetime;
         let earlier = row.as_ref().and_then(|row| serde_json::from_str::<Identity>(&row.identity).ok());
@@ -177,7 +183,7 @@ impl Authn {
             started_at: row.as_ref().map_or(now, |row| row.started_at),
             login_at,
             ends_at: self.ends_at(row.as_ref(), login_at, login_lifetime, now),
-            identity: serde_json::to_string(&identity).unwrap_or_default(),
+            identity: serde_json::to_string(&identity).unwrap_or_default().into(),
         };
         self.store.record_user(User {
             id: identity.user.clone(),
@@ -330,6 +336,8 @@ impl Authn {
         if !accepted.nonce.as_deref().is_none_or(|nonce| self.nonces.is_ours(nonce, now)) {
             return Err(AuthnError::PostureNonce);
         }
+        let often = |wait| AuthnError::Often { what: "posture reports", wait };
+        self.told.admit(device.clone(), now).map_err(often)?;
         match self.reports.first(user, device, &accepted.jti, now) {
             Err(AuthnError::Replay { .. }) => Err(AuthnError::PostureNonce),
             other => other.map(|()| accepted),

@@ -9,7 +9,7 @@ use ztsa_proto::time::UnixTime;
 
 use super::error::TokenFault;
 use super::form::ExchangeForm;
-use super::issuer::Issuer;
+use super::issuer::{Asker, Issuer};
 use super::jwt::{self, Jwt};
 use super::{Authn, AuthnError, Identity, cache, claim};
 use crate::config::Tokens;
@@ -80,26 +80,30 @@ impl Authn {
 impl Issuer {
     /// Proves the tokens of an exchange.
     ///
-    /// `renewing` says that this person and device already hold the session that is renewed: then an ID token that has run out,
-    /// or that was issued with an earlier access token, is passed over instead of refused.
+    /// Where the session is renewed that this person and device already hold, an ID token that has run out, or that was issued
+    /// with an earlier access token, is passed over instead of refused.
     pub(super) async fn login(
         &self,
         form: &ExchangeForm,
-        device: &DeviceId,
-        renewing: bool,
+        asker: Asker<'_>,
         now: UnixTime,
     ) -> Result<Login, AuthnError> {
+        let Asker { device, renewing, .. } = asker;
         let token = form.subject_token.expose();
+        if self.config.tokens == Tokens::Userinfo && !renewing {
+            // nobody makes this gateway ask about a token that they made up
+            self.vouched(form, now).await?;
+        }
         let mut access = match &self.config.tokens {
             Tokens::Jwt => self.access(token, now).await?,
-            Tokens::Userinfo => self.userinfo(token, now).await?,
-            Tokens::Introspection { .. } => self.introspected(token, now).await?,
+            Tokens::Userinfo => self.userinfo(token, asker, now).await?,
+            Tokens::Introspection { .. } => self.introspected(token, asker, now).await?,
         };
         bound(&access, device).map_err(|fault| self.refused(ACCESS, fault))?;
         let subject = subject_of(&access).ok_or_else(|| self.refused(ACCESS, TokenFault::Claim("sub")))?;
         let id = self.id_token(form, &access, &subject, renewing, now).await?;
         if self.config.userinfo && self.config.tokens != Tokens::Userinfo && self.groups(&[&access, &id])?.is_none() {
-            let more = self.userinfo(token, now).await?;
+            let more = self.userinfo(token, asker, now).await?;
             // OpenID Connect Core section 5.3.2: never another person's answer
             if subject_of(&more).as_deref() != Some(&subject) {
                 return Err(self.refused("userinfo answer", TokenFault::Subject));
@@ -133,9 +137,9 @@ impl Issuer {
         jwt.access(&self.config, now).map_err(refused)
     }
 
-    async fn introspected(&self, token: &str, now: UnixTime) -> Result<Claims, AuthnError> {
+    async fn introspected(&self, token: &str, asker: Asker<'_>, now: UnixTime) -> Result<Claims, AuthnError> {
         let refused = |fault| self.refused(ACCESS, fault);
-        let claims = self.introspect(token, now).await?;
+        let claims = self.introspect(token, asker, now).await?;
         if claims.get("iss").is_some_and(|iss| iss.as_str() != Some(&self.config.issuer)) {
             return Err(refused(TokenFault::Issuer));
         }
@@ -151,6 +155,20 @@ impl Issuer {
             Ok(claims)
         } else {
             Err(refused(TokenFault::Audience { found: jwt::listed(&audiences) }))
+        }
+    }
+
+    /// Proves that the issuer signed an ID token for this opaque access token.
+    async fn vouched(&self, form: &ExchangeForm, now: UnixTime) -> Result<(), AuthnError> {
+        let refused = |fault| self.refused(ID, fault);
+        let token = form.id_token.as_ref().ok_or_else(|| refused(TokenFault::NoIdToken))?;
+        let jwt = Jwt::parse(token.expose()).map_err(refused)?;
+        self.authority.verify(&jwt, ID, now).await?;
+        let hashes = jwt.hashes(form.subject_token.expose());
+        jwt.identity(&self.config, now).map_err(refused)?;
+        match hashes {
+            Some(true) => Ok(()),
+            _ => Err(refused(TokenFault::AccessHash)),
         }
     }
 

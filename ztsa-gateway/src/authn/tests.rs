@@ -1,5 +1,6 @@
 //! Authentication as its callers see it: a small real issuer over HTTP, real keys, forged and worn-out tokens.
 
+mod bound;
 mod check;
 mod fake;
 mod issuer;

@@ -17,36 +17,12 @@ use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::{AuthnError, ExchangeFailure, Session};
 use crate::lease::Selector;
 use crate::measure::{Exchange, Why};
+use crate::pace::Pace;
 
 /// The pause between two lines about one blocked device.
 const AGAIN: Duration = Duration::from_secs(60);
-/// How many refused sign-ins of strangers are written down at once, and how many a second from then on.
-const STRANGERS: (u64, u64) = (100, 10);
-
-/// Bounds what strangers can make the gateway write: they must not push what matters out of files that are kept.
-#[derive(Debug, Default)]
-pub(super) struct Strangers {
-    /// How many were written down and not made good by time yet.
-    written: u64,
-    at: UnixTime,
-    /// How many were not written down since the last one that was.
-    passed_over: u64,
-}
-
-impl Strangers {
-    /// Says whether one more is written down, and how many it then stands for beside itself.
-    fn admit(&mut self, now: UnixTime) -> Option<u64> {
-        let (most, a_second) = STRANGERS;
-        self.written = self.written.saturating_sub(now.since(self.at).as_secs().saturating_mul(a_second));
-        self.at = now;
-        if self.written >= most {
-            self.passed_over += 1;
-            return None;
-        }
-        self.written += 1;
-        Some(std::mem::take(&mut self.passed_over))
-    }
-}
+/// How many refused sign-ins of strangers are written down: they must not push what matters out of files that are kept.
+const STRANGERS: Pace = Pace { at_once: 100, a_minute: 600 };
 
 impl Engine {
     /// Keeps a device's checked posture report and judges the device's tunnels by it.
@@ -146,7 +122,7 @@ impl Engine {
         let mut message = error.to_string();
         if device.as_ref().is_none_or(|device| self.inner.store.device(device).is_none()) {
             let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(others) = strangers.admit(now) else { return };
+            let Ok(others) = strangers.admit(STRANGERS, now) else { return };
             if others > 0 {
                 message = format!("{message} (and {others} more of unknown devices, not written down one by one)");
             }

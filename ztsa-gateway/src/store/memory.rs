@@ -1,6 +1,7 @@
 //! What the store holds in memory: all that is ever read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 
 use ztsa_proto::name::{DeviceId, SessionId, TicketId, UserId};
 use ztsa_proto::secret::Secret;
@@ -13,7 +14,9 @@ use super::row::{BoundToken, Device, Revocation, SessionRow, Signal, Subject, Ti
 pub(super) struct Memory {
     pub(super) devices: HashMap<DeviceId, Device>,
     pub(super) users: HashMap<UserId, User>,
-    pub(super) sessions: HashMap<SessionId, SessionRow>,
+    sessions: HashMap<SessionId, SessionRow>,
+    of_user: HashMap<UserId, HashSet<SessionId>>,
+    of_device: HashMap<DeviceId, HashSet<SessionId>>,
     pub(super) signals: BTreeMap<i64, Signal>,
     pub(super) tickets: HashMap<TicketId, Ticket>,
     pub(super) secrets: HashMap<String, Secret<Vec<u8>>>,
@@ -28,7 +31,73 @@ pub(super) struct Memory {
     reasons: HashMap<Subject, String>,
 }
 
+/// How many sessions of one person are remembered that have ended.
+pub(super) const ENDED_MOST: usize = 256;
+
 impl Memory {
+    /// Keeps a session; where it is a new one, those of its person that ended first are forgotten, but for the last
+    /// [`ENDED_MOST`] and those that a ticket stands on. Gives what was forgotten.
+    pub(super) fn keep_session(&mut self, row: SessionRow) -> Vec<SessionId> {
+        let (user, now) = (row.user.clone(), row.started_at);
+        let new = self.insert_session(row);
+        if !new || self.of_user.get(&user).is_none_or(|ids| ids.len() <= ENDED_MOST) {
+            return Vec::new();
+        }
+        let ticketed: HashSet<&SessionId> = self.tickets.values().map(|ticket| &ticket.session).collect();
+        let ended = self.sessions_of(&user).filter(|row| row.ends_at <= now && !ticketed.contains(&row.id));
+        let mut ended: Vec<(UnixTime, SessionId)> = ended.map(|row| (row.ends_at, row.id.clone())).collect();
+        ended.sort_by_key(|(at, _)| *at);
+        ended.truncate(ended.len().saturating_sub(ENDED_MOST));
+        let forgotten: Vec<SessionId> = ended.into_iter().map(|(_, id)| id).collect();
+        for id in &forgotten {
+            self.forget_session(id);
+        }
+        forgotten
+    }
+
+    /// Keeps a session and forgets none; says whether it is a new one.
+    pub(super) fn insert_session(&mut self, row: SessionRow) -> bool {
+        self.of_user.entry(row.user.clone()).or_default().insert(row.id.clone());
+        self.of_device.entry(row.device.clone()).or_default().insert(row.id.clone());
+        self.sessions.insert(row.id.clone(), row).is_none()
+    }
+
+    fn forget_session(&mut self, id: &SessionId) {
+        if let Some(row) = self.sessions.remove(id) {
+            unindex(&mut self.of_user, &row.user, id);
+            unindex(&mut self.of_device, &row.device, id);
+        }
+    }
+
+    pub(super) fn session(&self, id: &SessionId) -> Option<&SessionRow> {
+        self.sessions.get(id)
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionRow> {
+        self.sessions.values()
+    }
+
+    pub(super) fn sessions_of(&self, user: &UserId) -> impl Iterator<Item = &SessionRow> {
+        self.of_user.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id))
+    }
+
+    pub(super) fn sessions_on(&self, device: &DeviceId) -> impl Iterator<Item = &SessionRow> {
+        self.of_device.get(device).into_iter().flatten().filter_map(|id| self.sessions.get(id))
+    }
+
+    /// Says whether a session has neither ended, nor run out, nor been revoked.
+    pub(super) fn goes_on(&self, row: &SessionRow, now: UnixTime) -> bool {
+        let cut = self.cutoff_of(&row.user, &row.device, &row.id).is_some_and(|at| row.login_at <= at);
+        row.ends_at > now && !cut
+    }
+
+    /// Brings the end of a session forward.
+    pub(super) fn cut_short(&mut self, id: &SessionId, at: UnixTime) -> Option<SessionRow> {
+        let row = self.sessions.get_mut(id)?;
+        row.ends_at = row.ends_at.min(at);
+        Some(row.clone())
+    }
+
     pub(super) fn insert_revocation(&mut self, row: &Revocation) {
         self.reasons.insert(row.subject.clone(), row.reason.clone());
         match row.subject.clone() {
@@ -69,10 +138,16 @@ impl Memory {
         self.reasons.get(subject).cloned().filter(|reason| !reason.is_empty())
     }
 
-    /// Forgets sessions that ended before a time, and revocations of sessions and sign-outs before it; gives what was forgotten.
-    pub(super) fn prune(&mut self, before: UnixTime) -> (Vec<SessionId>, Vec<Subject>) {
-        let sessions = self.sessions.extract_if(|_, row| row.ends_at < before).map(|(id, _)| id).collect();
-        let cut = self.sessions_cut.extract_if(|_, at| *at < before).map(|(id, _)| Subject::Session(id));
+    /// Forgets sessions that ended before a time, and revocations of sessions and sign-outs before it; where the session is
+    /// `forgotten` already, those before that time. Gives what was forgotten.
+    pub(super) fn prune(&mut self, before: UnixTime, forgotten: UnixTime) -> (Vec<SessionId>, Vec<Subject>) {
+        let ended = self.sessions.values().filter(|row| row.ends_at < before);
+        let sessions: Vec<SessionId> = ended.map(|row| row.id.clone()).collect();
+        for id in &sessions {
+            self.forget_session(id);
+        }
+        let over = |id: &SessionId, at: UnixTime| at < before || (at < forgotten && !self.sessions.contains_key(id));
+        let cut = self.sessions_cut.extract_if(|id, at| over(id, *at)).map(|(id, _)| Subject::Session(id));
         let out = self.signed_out.extract_if(|_, at| *at < before);
         let out = out.map(|((user, device), _)| Subject::SignOut(user, device));
         let revocations: Vec<Subject> = cut.chain(out).collect();
@@ -103,6 +178,15 @@ impl Memory {
                 word: text.to_owned(),
                 candidates: several.iter().map(ToString::to_string).collect(),
             }),
+        }
+    }
+}
+
+fn unindex<K: Hash + Eq>(keys: &mut HashMap<K, HashSet<SessionId>>, key: &K, id: &SessionId) {
+    if let Some(ids) = keys.get_mut(key) {
+        ids.remove(id);
+        if ids.is_empty() {
+            keys.remove(key);
         }
     }
 }

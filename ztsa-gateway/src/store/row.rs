@@ -1,6 +1,7 @@
 //! The rows of the store.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ztsa_proto::name::{AppName, DeviceId, SessionId, TicketId, UserId};
 use ztsa_proto::session::DeviceState;
@@ -62,8 +63,8 @@ pub struct SessionRow {
     pub login_at: UnixTime,
     /// When it can no longer be renewed; brought forward when it is ended.
     pub ends_at: UnixTime,
-    /// Who it is, as JSON of [`crate::authn::Identity`].
-    pub identity: String,
+    /// Who it is, as JSON of [`crate::authn::Identity`]; shared, since it may be long.
+    pub identity: Arc<str>,
 }
 
 /// Names what a revocation or a signal is about.

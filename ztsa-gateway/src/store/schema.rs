@@ -172,9 +172,9 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Memory> {
                 started_at: time(row, 4)?,
                 login_at: time(row, 5)?,
                 ends_at: time(row, 6)?,
-                identity: row.get(7)?,
+                identity: row.get::<_, String>(7)?.into(),
             };
-            memory.sessions.insert(session.id.clone(), session);
+            memory.insert_session(session);
             Ok(())
         },
     )?;

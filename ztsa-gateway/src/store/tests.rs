@@ -47,6 +47,22 @@ fn device() -> DeviceId {
     SoftwareKey::generate().unwrap().public_key().thumbprint()
 }
 
+fn ticket(session: &SessionRow) -> Ticket {
+    Ticket {
+        id: TicketId::random(),
+        secret_sha256: "hash".to_owned(),
+        app: "db".parse().unwrap(),
+        user: session.user.clone(),
+        device: session.device.clone(),
+        session: session.id.clone(),
+        issued_at: NOW,
+        expires_at: NOW.plus(Duration::from_secs(600)),
+        uses_left: Some(3),
+        used: 1,
+        identity: "{}".to_owned(),
+    }
+}
+
 fn session(user: &UserId, device: &DeviceId) -> SessionRow {
     SessionRow {
         id: SessionId::random(),
@@ -55,7 +71,7 @@ fn session(user: &UserId, device: &DeviceId) -> SessionRow {
         started_at: NOW,
         login_at: NOW,
         ends_at: NOW.plus(Duration::from_secs(3600)),
-        identity: "{}".to_owned(),
+        identity: "{}".into(),
     }
 }
 
@@ -78,19 +94,7 @@ async fn everything_outlives_a_restart() {
     let dir = Dir::new();
     let (alice, laptop) = (user("alice|x"), device());
     let row = session(&alice, &laptop);
-    let ticket = Ticket {
-        id: TicketId::random(),
-        secret_sha256: "hash".to_owned(),
-        app: "db".parse().unwrap(),
-        user: alice.clone(),
-        device: laptop.clone(),
-        session: row.id.clone(),
-        issued_at: NOW,
-        expires_at: NOW.plus(Duration::from_secs(600)),
-        uses_left: Some(3),
-        used: 1,
-        identity: "{}".to_owned(),
-    };
+    let ticket = ticket(&row);
     let store = dir.open().unwrap();
     store.upsert_seen(&alice, &laptop, NOW);
     store.upsert_seen(&alice, &laptop, NOW.plus(Duration::from_secs(9)));
@@ -174,6 +178,52 @@ async fn what_ended_long_ago_is_forgotten_and_revoked_people_are_not() {
     assert_eq!(store.cutoff(&out), None);
     assert_eq!(store.cutoff(&Subject::User(alice.clone())), Some(NOW));
     assert_eq!(store.cutoff(&Subject::Login(alice, laptop)), Some(NOW));
+}
+
+#[tokio::test]
+async fn of_what_a_person_began_and_ended_again_and_again_the_last_is_remembered() {
+    let dir = Dir::new();
+    let (alice, bob, laptop) = (user("alice"), user("bob"), device());
+    let store = dir.open().unwrap();
+    let (others, ticketed) = (session(&bob, &laptop), session(&alice, &laptop));
+    let mut begun = vec![ticketed.clone()];
+    begun.extend((1..600).map(|second| {
+        let started_at = NOW.plus(Duration::from_secs(second));
+        SessionRow {
+            started_at,
+            login_at: started_at,
+            ends_at: NOW.plus(Duration::from_secs(3600)),
+            ..session(&alice, &laptop)
+        }
+    }));
+    store.keep_session(others.clone());
+    store.put_ticket(ticket(&ticketed));
+    for row in &begun {
+        store.keep_session(row.clone());
+        store.end_session(&row.id, row.started_at);
+    }
+    let live = SessionRow { started_at: NOW.plus(Duration::from_secs(600)), ..session(&alice, &laptop) };
+    store.keep_session(live.clone());
+    let remembered = |store: &Store| {
+        let mut rows = store.sessions_of(&alice);
+        rows.sort_by_key(|row| row.started_at);
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let last = [&begun[..1], &begun[600 - super::memory::ENDED_MOST..], std::slice::from_ref(&live)].concat();
+    let last: Vec<SessionId> = last.into_iter().map(|row| row.id).collect();
+    assert_eq!(remembered(&store), last, "the ticket's, the last that ended, and the one that goes on");
+    assert_eq!(store.people_on(&laptop, live.started_at), [alice.clone(), bob.clone()]);
+    assert!(store.sessions_of(&bob) == [others]);
+    // what is forgotten is still refused while a token of it could live, and a day later is not spoken of
+    let (early, day) = (Subject::Session(begun[1].id.clone()), Duration::from_secs(24 * 3600));
+    assert_eq!(store.cutoff(&early), Some(begun[1].started_at));
+    store.prune(begun[1].started_at.plus(day));
+    assert_eq!(store.cutoff(&early), Some(begun[1].started_at));
+    store.prune(NOW.plus(day + day));
+    assert_eq!(store.cutoff(&early), None);
+    assert!(store.cutoff(&Subject::Session(begun[599].id.clone())).is_some());
+    drop(store);
+    assert_eq!(remembered(&dir.open().unwrap()), last);
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl Write {
                     seconds(s.started_at),
                     seconds(s.login_at),
                     seconds(s.ends_at),
-                    s.identity
+                    &*s.identity
                 ]),
             Write::Revocation(r) => to
                 .prepare_cached("INSERT OR REPLACE INTO revocations (kind, subject, at, reason) VALUES (?,?,?,?)")?

@@ -68,6 +68,9 @@ pub enum IssuerError {
         /// What was asked.
         url: String,
     },
+    /// This gateway asks it about as many tokens as it may.
+    #[error("this gateway asks it about too many tokens already")]
+    Crowded,
     /// It refuses to answer about this token or to this gateway.
     #[error("{url} refused to answer: {error}")]
     Refused {

@@ -10,7 +10,7 @@ use super::fake::{GATEWAY, NOW, World, after, form, fresh, kid};
 use crate::authn::{AuthnError, TokenFault};
 
 /// The fault that the access token, or the ID token, is refused for.
-async fn refused(world: &World, access: &str, id: Option<&str>) -> (&'static str, TokenFault) {
+pub(super) async fn refused(world: &World, access: &str, id: Option<&str>) -> (&'static str, TokenFault) {
     match world.exchange(form(access, id), NOW).await {
         Err(AuthnError::Refused { what, fault, issuer }) => {
             assert_eq!(issuer, "corp");
@@ -287,6 +287,7 @@ async fn an_opaque_token_needs_the_id_token_that_came_with_it() {
     assert_eq!(refused(&world, "opaque", Some(&world.id(&json!({})))).await, ("ID token", TokenFault::AccessHash));
     let stolen = world.id(&json!({"at_hash": at_hash("mine")}));
     assert_eq!(refused(&world, "opaque", Some(&stolen)).await, ("ID token", TokenFault::AccessHash));
+    assert_eq!(world.site.hits("/userinfo"), 0, "nobody is asked about a token that the issuer does not vouch for");
     let id = world.id(&json!({"at_hash": at_hash("opaque"), "groups": null}));
     let exchanged = world.exchange(form("opaque", Some(&id)), NOW).await.unwrap();
     assert_eq!(exchanged.session.identity.groups, ["ops"]);
@@ -311,49 +312,6 @@ async fn userinfo_is_asked_for_groups_only_where_configured_and_needed() {
     assert_eq!(world.site.hits("/userinfo"), 1);
     world.site.json("/userinfo", &json!({"sub": "bob", "groups": ["ops"]}));
     assert_eq!(refused(&world, &world.access(&json!({})), None).await, ("userinfo answer", TokenFault::Subject));
-}
-
-#[tokio::test]
-async fn introspection_answers_for_opaque_tokens() {
-    let dir = std::env::temp_dir().join(format!("ztsa-introspection-{}", std::process::id()));
-    std::fs::write(&dir, "s3cret:x\n").unwrap();
-    let with =
-        format!("tokens = \"introspection\"\nintrospection = {{ client_id = \"gw\", client_secret_file = {dir:?} }}");
-    let world = World::new(&with);
-    let answer = |value: Value| world.site.json("/introspect", &value);
-    let good = json!({"active": true, "sub": "alice", "aud": GATEWAY, "exp": NOW.0 + 60, "groups": ["ops"], "cnf": {"jkt": world.device_id()}});
-    answer(good.clone());
-    let session = world.exchange(form("opaque", None), NOW).await.unwrap().session;
-    assert_eq!(session.identity.groups, ["ops"]);
-    let asked = world.site.last("/introspect");
-    assert!(asked.contains("token=opaque") && asked.contains("Basic Z3c6czNjcmV0JTNBeA=="), "{asked}");
-    for (number, (changes, wanted)) in [
-        (json!({"active": false}), TokenFault::Inactive),
-        (json!({"active": "true"}), TokenFault::Inactive),
-        (json!({"exp": NOW.0 - 60}), TokenFault::Inactive),
-        (json!({"aud": "x"}), TokenFault::Audience { found: "\"x\"".to_owned() }),
-        (json!({"aud": null, "client_id": "x"}), TokenFault::Audience { found: "nobody in particular".to_owned() }),
-        (json!({"iss": "https://evil.example"}), TokenFault::Issuer),
-        (json!({"cnf": {"jkt": "x"}}), TokenFault::Device),
-        (json!({"sub": null}), TokenFault::Claim("sub")),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        answer(super::fake::changed(good.clone(), &changes));
-        // an answer counts for a moment: each token is asked about once
-        let token = format!("opaque-{number}");
-        assert_eq!(refused(&world, &token, None).await.1, wanted, "{changes}");
-    }
-    answer(super::fake::changed(good.clone(), &json!({"active": false})));
-    assert!(world.exchange(form("opaque", None), after(4)).await.is_ok(), "an answer of a moment ago counts");
-    assert!(world.exchange(form("opaque", None), after(5)).await.is_err());
-    answer(super::fake::changed(good.clone(), &json!({"aud": null, "client_id": "ztsa-cli"})));
-    assert!(world.exchange(form("another", None), NOW).await.is_ok());
-    world.site.page("/introspect", (400, "application/json", "{\"error\":\"unsupported_token_type\"}".to_owned()));
-    let error = world.exchange(form("a third", None), NOW).await.unwrap_err();
-    assert!(error.to_string().contains("set tokens = \"jwt\"") && error.oauth().status == 503, "{error}");
-    std::fs::remove_file(&dir).unwrap();
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ async fn a_blocked_device_gets_no_session() {
     assert_eq!((error.problem().code.as_str(), error.oauth().status), ("device.blocked", 403));
 }
 
-fn report() -> Report {
+pub(super) fn report() -> Report {
     Report {
         v: 1,
         id: "r1".to_owned(),

@@ -176,7 +176,7 @@ impl World {
             started_at: session.started_at,
             login_at: session.started_at,
             ends_at: session.started_at.plus(self.engine.config().session.lifetime),
-            identity: serde_json::to_string(&*session.identity).unwrap(),
+            identity: serde_json::to_string(&*session.identity).unwrap().into(),
         });
         let session = Arc::new(session);
         self.engine.begin_session(&session, PEER, false).unwrap();
