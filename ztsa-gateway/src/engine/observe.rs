@@ -194,8 +194,25 @@ impl Engine {
             Event::Replayed { session, .. } => session.cloned(),
             _ => None,
         };
-        let actor = Actor { user: Some(known.user.clone()), device: Some(device.clone()), session, ..Actor::default() };
-        self.observe(&known.user, &actor, peer, event, self.inner.clock.now());
+        let now = self.inner.clock.now();
+        let whose = session.as_ref().and_then(|id| self.inner.store.session(id)).map(|row| row.user);
+        let people = match whose {
+            Some(user) => vec![user],
+            // a finding about the device is one, whoever is on it
+            None if matches!(event, Event::Worse { .. }) => vec![known.user],
+            // somebody who signs in there as somebody else as well leaves nobody's count behind
+            None => {
+                let mut people = self.inner.store.people_on(device, now);
+                people.retain(|user| *user != known.user);
+                people.insert(0, known.user);
+                people
+            }
+        };
+        for user in people {
+            let (device, session) = (Some(device.clone()), session.clone());
+            let actor = Actor { user: Some(user.clone()), device, session, ..Actor::default() };
+            self.observe(&user, &actor, peer, event, now);
+        }
     }
 
     fn observe(&self, user: &UserId, actor: &Actor, peer: Option<IpAddr>, event: &Event<'_>, now: UnixTime) {

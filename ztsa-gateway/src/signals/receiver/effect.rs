@@ -159,6 +159,7 @@ impl Receiver {
             store: self.engine.store(),
             critical: &critical,
             takes: takes(&set.event),
+            now: self.engine.now(),
         };
         let about = match finder.find(set.subject.as_ref()) {
             Found::Some { about, wider } => {

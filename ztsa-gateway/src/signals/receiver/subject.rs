@@ -5,6 +5,7 @@
 
 use ztsa_proto::name::{DeviceId, SessionId, UserId};
 use ztsa_proto::set::{Complex, Identifier, Subject as Named};
+use ztsa_proto::time::UnixTime;
 
 use crate::config::signals::{Transmitter, same_issuer};
 use crate::store::{Store, Subject};
@@ -34,6 +35,7 @@ pub(super) struct Finder<'a> {
     pub(super) critical: &'a [String],
     /// Whether the event takes trust away.
     pub(super) takes: bool,
+    pub(super) now: UnixTime,
 }
 
 impl Finder<'_> {
@@ -188,7 +190,7 @@ impl Finder<'_> {
         })
     }
 
-    /// Devices of people of the transmitter's issuers.
+    /// Devices of people of the transmitter's issuers: those whom it was seen with last, and those who have a session on it.
     fn devices(&self, identifier: &Identifier) -> Vec<DeviceId> {
         let id = match identifier {
             Identifier::Opaque { id } => id.as_str(),
@@ -198,8 +200,9 @@ impl Finder<'_> {
             _ => return Vec::new(),
         };
         let device = id.parse().ok().and_then(|id: DeviceId| self.store.device(&id));
+        let ours = |user: &UserId| self.config.people.contains(&user.issuer);
         device
-            .filter(|device| self.config.people.contains(&device.user.issuer))
+            .filter(|device| ours(&device.user) || self.store.people_on(&device.id, self.now).iter().any(ours))
             .map(|device| device.id)
             .into_iter()
             .collect()

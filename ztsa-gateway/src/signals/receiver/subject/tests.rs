@@ -9,6 +9,7 @@ use super::*;
 use crate::config::{Config, StoreUrl};
 use crate::store::{SessionRow, User};
 
+const NOW: UnixTime = UnixTime(1_000);
 const CORP: &str = "https://corp.example";
 const OTHER: &str = "https://other.example";
 
@@ -37,7 +38,7 @@ fn store() -> Store {
             started_at: UnixTime(1),
             login_at: UnixTime(1),
             ends_at: UnixTime(9_999_999_999),
-            identity: "{}".to_owned(),
+            identity: "{}".into(),
         });
     }
     store
@@ -56,7 +57,8 @@ fn transmitter(more: &str) -> std::sync::Arc<Transmitter> {
 fn find(more: &str, takes: bool, subject: &Value) -> Found {
     let (store, config) = (store(), transmitter(more));
     let critical = ["tenant".to_owned(), "zone".to_owned()];
-    let finder = Finder { config: &config, resource: "https://gw.example", store: &store, critical: &critical, takes };
+    let finder =
+        Finder { config: &config, resource: "https://gw.example", store: &store, critical: &critical, takes, now: NOW };
     finder.find(Some(&Named::read(subject).unwrap()))
 }
 
@@ -114,6 +116,24 @@ fn devices_and_sessions_are_found_by_our_own_names_for_them() {
 }
 
 #[test]
+fn a_device_stays_its_persons_while_they_have_a_session_there_whoever_else_signs_in() {
+    let (config, store, laptop) = (transmitter(ONE), store(), device("corp-laptop"));
+    let find = || {
+        let named = json!({"format": "opaque", "id": laptop.as_str()});
+        let finder = Finder { config: &config, resource: "", store: &store, critical: &[], takes: true, now: NOW };
+        finder.find(Some(&Named::read(&named).unwrap()))
+    };
+    let found = Found::Some { about: vec![Subject::Device(laptop.clone())], wider: false };
+    // the same key, with a token of another issuer
+    store.upsert_seen(&user(OTHER, "jane"), &laptop, NOW);
+    assert_eq!(find(), found);
+    store.end_session(&"corp-laptop".parse().unwrap(), NOW);
+    assert_eq!(find(), Found::Nobody("its subject is nobody here"));
+    store.upsert_seen(&user(CORP, "jane"), &laptop, NOW);
+    assert_eq!(find(), found);
+}
+
+#[test]
 fn members_of_a_complex_subject_narrow_one_another() {
     let user = json!({"format": "iss_sub", "iss": CORP, "sub": "jane"});
     let id = |id: &str| json!({"format": "opaque", "id": id});
@@ -165,6 +185,6 @@ fn what_nobody_here_can_know_means_nobody() {
         assert_eq!(find(ONE, true, &subject), Found::Nobody("its subject is nobody here"), "{subject}");
     }
     let config = transmitter(ONE);
-    let finder = Finder { config: &config, resource: "", store: &store(), critical: &[], takes: true };
+    let finder = Finder { config: &config, resource: "", store: &store(), critical: &[], takes: true, now: NOW };
     assert_eq!(finder.find(None), Found::Nobody("it names no subject"));
 }
