@@ -149,6 +149,11 @@ pub struct Limits {
     /// # Defaults
     /// 20000.
     pub tunnels_per_session: u32,
+    /// Live tunnels of one person, on all devices together.
+    ///
+    /// # Defaults
+    /// Half of [`Limits::max_tunnels`].
+    pub tunnels_per_person: u32,
     /// TLS handshakes under way from one address; a whole office may be behind one.
     ///
     /// # Defaults

@@ -15,6 +15,7 @@ use ztsa_proto::name::{AppName, DeviceId, GrantId, SessionId, TicketId, TunnelId
 use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
+use crate::authn::Session;
 use crate::config::{App, Limits};
 use crate::measure::{Cause, Measures};
 
@@ -94,34 +95,35 @@ impl Leases {
     /// Says whether one more tunnel of a session could be registered now.
     ///
     /// # Errors
-    /// `gateway.limit` when the node or the session has as many tunnels as it may have.
-    pub fn room(&self, session: &SessionId) -> Result<(), Box<Problem>> {
+    /// `gateway.limit` when the node, the person or the session has as many tunnels as it may have.
+    pub fn room(&self, session: &Session) -> Result<(), Box<Problem>> {
         self.room_in(&self.table(), session)
     }
 
-    fn room_in(&self, table: &Table, session: &SessionId) -> Result<(), Box<Problem>> {
+    fn room_in(&self, table: &Table, session: &Session) -> Result<(), Box<Problem>> {
         let limits = self.limits.load();
-        let of = table.count(&Selector::Session(session.clone()));
-        let node_full = table.len() >= size(limits.max_tunnels);
-        if !node_full && of < size(limits.tunnels_per_session) {
-            return Ok(());
-        }
-        let mut problem = problem::new("gateway.limit");
-        problem.detail = if node_full {
-            format!("this gateway carries {} tunnels, as many as it may", table.len())
+        let all = table.len();
+        let of_person = table.count(&Selector::User(session.identity.user.clone()));
+        let of_session = table.count(&Selector::Session(session.id.clone()));
+        let detail = if all >= size(limits.max_tunnels) {
+            format!("this gateway carries {all} tunnels, as many as it may")
+        } else if of_person >= size(limits.tunnels_per_person) {
+            format!("you have {of_person} open tunnels on all devices, as many as one person may")
+        } else if of_session >= size(limits.tunnels_per_session) {
+            format!("this session has {of_session} open tunnels, as many as it may")
         } else {
-            format!("this session has {of} open tunnels, as many as it may")
+            return Ok(());
         };
-        Err(Box::new(problem))
+        Err(Box::new(problem::new("gateway.limit").with_detail(detail)))
     }
 
     /// Registers a tunnel.
     ///
     /// # Errors
-    /// `gateway.limit` when the node or the session has as many tunnels as it may have.
+    /// `gateway.limit` when the node, the person or the session has as many tunnels as it may have.
     pub fn open(&self, opening: Opening) -> Result<Lease, Box<Problem>> {
         let mut table = self.table();
-        self.room_in(&table, &opening.session.id)?;
+        self.room_in(&table, &opening.session)?;
         let tunnel = table.insert(opening);
         self.measures.opened.add(1);
         Ok(Lease { tunnel, registry: self.clone() })

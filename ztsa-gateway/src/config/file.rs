@@ -169,6 +169,7 @@ pub(super) struct Session {
 pub(super) struct Limits {
     pub(super) max_tunnels: Option<Number<1, 1_000_000>>,
     pub(super) tunnels_per_session: Option<Number<1, 1_000_000>>,
+    pub(super) tunnels_per_person: Option<Number<1, 1_000_000>>,
     pub(super) handshakes_per_address: Option<Number<1, 100_000>>,
     pub(super) unauthenticated_per_address: Option<Number<1, 1_000_000>>,
     pub(super) unauthenticated: Option<Number<1, 1_000_000>>,
@@ -247,6 +248,7 @@ impl File {
         replace(&mut self.classic_connect, extra.classic_connect);
         replace(&mut self.limits.max_tunnels, extra.limits.max_tunnels);
         replace(&mut self.limits.tunnels_per_session, extra.limits.tunnels_per_session);
+        replace(&mut self.limits.tunnels_per_person, extra.limits.tunnels_per_person);
         replace(&mut self.limits.handshakes_per_address, extra.limits.handshakes_per_address);
         replace(&mut self.limits.unauthenticated_per_address, extra.limits.unauthenticated_per_address);
         replace(&mut self.limits.unauthenticated, extra.limits.unauthenticated);

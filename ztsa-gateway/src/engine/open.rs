@@ -145,7 +145,7 @@ impl Engine {
         }
         let changes = self.inner.changes.load(Ordering::SeqCst);
         let not_granted = grant.and_then(|grant| self.grants().check(grant, session, &app.name, now).err());
-        let also = not_granted.or_else(|| self.inner.leases.room(&session.id).err());
+        let also = not_granted.or_else(|| self.inner.leases.room(session).err());
         let judged = self.asked(Activity::Connect, session, app, peer, now, also);
         let judged = judged.inspect_err(|problem| {
             if person {

@@ -21,6 +21,7 @@ issuer = "https://idp.example"
 client_id = "ztsa-cli"
 [limits]
 max_tunnels = 20000
+tunnels_per_person = 15000
 tunnels_per_session = 12000
 [[app]]
 name = "a0"
@@ -179,11 +180,16 @@ fn limits_hold_and_say_so() {
     let leases = Leases::new(config.limits, Arc::default(), |_| ());
     let open = |user: u8| leases.open(opening(&config, session(user, 1, 1), 0));
     let first: Vec<Lease> = (0..12_000).map(|_| open(1).unwrap()).collect();
-    assert_eq!(open(1).unwrap_err().code, "gateway.limit");
-    let second: Vec<Lease> = (0..8_000).map(|_| open(2).unwrap()).collect();
+    let refused = open(1).unwrap_err();
+    assert!(refused.code == "gateway.limit" && refused.detail.contains("this session has 12000"), "{refused}");
+    let elsewhere = || leases.open(opening(&config, session(1, 2, 1), 0));
+    let more: Vec<Lease> = (0..3_000).map(|_| elsewhere().unwrap()).collect();
+    let refused = elsewhere().unwrap_err();
+    assert!(refused.code == "gateway.limit" && refused.detail.contains("you have 15000"), "{refused}");
+    let second: Vec<Lease> = (0..5_000).map(|_| open(2).unwrap()).collect();
     let refused = open(3).unwrap_err();
     assert!(refused.detail.contains("20000"), "{refused}");
-    drop(first);
+    drop((first, more));
     assert!(open(3).is_ok());
     assert_eq!(leases.len(), second.len());
 }
