@@ -33,7 +33,7 @@ use crate::history::History;
 use crate::lease::{Closed, Leases};
 use crate::lookup::Lookup;
 use crate::measure::{Cause, Measures, Why};
-use crate::pace::Bucket;
+use crate::pace::{Bucket, Paces};
 use crate::policy::{self, Policies, PolicyError};
 use crate::posture::Posture;
 use crate::risk::Risk;
@@ -102,6 +102,8 @@ struct Inner {
     turned_away: Mutex<HashMap<DeviceId, UnixTime>>,
     /// How much strangers have made it write down.
     strangers: Mutex<Bucket>,
+    /// How much each device has made it write down of what was refused.
+    refusals: Paces<DeviceId>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
     /// Held while policies are read, so that those of an older configuration never follow those of a newer one.
@@ -161,6 +163,7 @@ impl Engine {
             asking: Mutex::default(),
             turned_away: Mutex::default(),
             strangers: Mutex::default(),
+            refusals: Paces::new(record::REFUSALS),
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),

@@ -11,7 +11,7 @@ use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
 use super::judge::unknown;
-use super::record::actor;
+use super::record::{actor, standing_for};
 use super::{Engine, News};
 use crate::audit::{Activity, Actor, Outcome, Record};
 use crate::authn::{AuthnError, ExchangeFailure, Session};
@@ -64,15 +64,18 @@ impl Engine {
         let judged = self.judge(&session, &self.inner.nothing, peer, now);
         // an answer about the gateway comes before one about the app only when the app is there and open
         let problem = unknown(judged.id.clone());
-        self.inner.audit.record(Record {
-            actor: Some(actor(&session)),
-            peer: Some(peer),
-            code: Some(problem.code.clone()),
-            message: Some(format!("asked for {asked}, which is no app here")),
-            decision: problem.decision.clone(),
-            input: Some(judged.input(&session, &self.inner.nothing, peer, now, &self.inner.audit)),
-            ..Record::new(now, activity, Outcome::Failure)
-        });
+        if let Some(others) = self.written_down(&session.device, now) {
+            let message = format!("asked for {asked}, which is no app here");
+            self.inner.audit.record(Record {
+                actor: Some(actor(&session)),
+                peer: Some(peer),
+                code: Some(problem.code.clone()),
+                message: Some(standing_for(message, others)),
+                decision: problem.decision.clone(),
+                input: Some(judged.input(&session, &self.inner.nothing, peer, now, &self.inner.audit)),
+                ..Record::new(now, activity, Outcome::Failure)
+            });
+        }
         self.turned_down(&session, asked, &problem, peer, now);
         problem
     }
@@ -109,7 +112,7 @@ impl Engine {
     /// Records an exchange that failed; of a blocked device at most one line a minute. Asking for a nonce is part of every first
     /// exchange and is not recorded.
     pub fn exchange_failed(&self, failure: &ExchangeFailure, peer: IpAddr) {
-        let ExchangeFailure { error, user, device, session, proof } = failure;
+        let ExchangeFailure { error, device, session, proof, .. } = failure;
         if matches!(error, AuthnError::UseNonce) {
             return;
         }
@@ -119,14 +122,30 @@ impl Engine {
         if matches!(error, AuthnError::DeviceBlocked { device } if self.is_turned_away(device, now)) {
             return;
         }
-        let mut message = error.to_string();
-        if device.as_ref().is_none_or(|device| self.inner.store.device(device).is_none()) {
-            let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-            let Ok(others) = strangers.admit(STRANGERS, now) else { return };
-            if others > 0 {
-                message = format!("{message} (and {others} more of unknown devices, not written down one by one)");
-            }
+        if let Some(message) = self.told_of_failure(error, device.as_ref(), now) {
+            self.failure_recorded(failure, message, peer, now);
         }
+        self.replayed(error, session.as_ref(), Some(peer));
+        if let (Some(device), Some(proof)) = (device, proof) {
+            self.login_failed(error, device, proof, peer);
+        }
+    }
+
+    /// Words the line about an exchange that failed, unless the device caused as many as are written down.
+    fn told_of_failure(&self, error: &AuthnError, device: Option<&DeviceId>, now: UnixTime) -> Option<String> {
+        let message = error.to_string();
+        if let Some(device) = device.filter(|device| self.inner.store.device(device).is_some()) {
+            return Some(standing_for(message, self.written_down(device, now)?));
+        }
+        let mut strangers = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(match strangers.admit(STRANGERS, now).ok()? {
+            0 => message,
+            others => format!("{message} (and {others} more of unknown devices, not written down one by one)"),
+        })
+    }
+
+    fn failure_recorded(&self, failure: &ExchangeFailure, message: String, peer: IpAddr, now: UnixTime) {
+        let ExchangeFailure { error, user, device, session, .. } = failure;
         let person = user.as_ref().and_then(|user| self.inner.store.user(user));
         let actor = Actor {
             user: user.clone(),
@@ -143,9 +162,5 @@ impl Engine {
             message: Some(message),
             ..Record::new(now, activity, Outcome::Failure)
         });
-        self.replayed(error, session.as_ref(), Some(peer));
-        if let (Some(device), Some(proof)) = (device, proof) {
-            self.login_failed(error, device, proof, peer);
-        }
     }
 }

@@ -132,7 +132,7 @@ impl Engine {
     ) -> Arc<Problem> {
         let problem = problem.with_decision(judged.id.clone());
         let refused = judged.refused(problem.clone());
-        self.decided(activity.into(), session, app, peer, self.inner.clock.now(), &refused);
+        self.recorded(activity.into(), session, app, peer, self.inner.clock.now(), &refused, 0);
         Arc::new(problem)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ztsa_proto::name::DeviceId;
 use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
@@ -11,6 +12,7 @@ use crate::audit::{Activity, Actor, Audit, Entity, Outcome, Record, Traffic};
 use crate::authn::Session;
 use crate::config::App;
 use crate::lease::{Closed, End, Lease, Selector, Tunnel};
+use crate::pace::Pace;
 use crate::policy::{self, Policies, PolicyError};
 
 /// What was asked for, and why in the person's own words.
@@ -26,8 +28,12 @@ impl From<Activity> for Ask<'_> {
     }
 }
 
+/// How many lines one device causes by asking for what it is refused, or why: they must not push what matters out of the
+/// files that are kept.
+pub(super) const REFUSALS: Pace = Pace { at_once: 300, a_minute: 60 };
+
 impl Engine {
-    /// Records one decision.
+    /// Records one decision; of those that let nobody in, as many as one device may cause.
     pub(super) fn decided(
         &self,
         ask: Ask<'_>,
@@ -37,6 +43,30 @@ impl Engine {
         now: UnixTime,
         judged: &Judged,
     ) {
+        let opens = judged.problem().is_none() && ask.activity != Activity::Explain;
+        let others = if opens { Some(0) } else { self.written_down(&session.device, now) };
+        if let Some(others) = others {
+            self.recorded(ask, session, app, peer, now, judged, others);
+        }
+    }
+
+    /// Says whether one more refusal of a device is written down, and for how many others the line then stands.
+    pub(super) fn written_down(&self, device: &DeviceId, now: UnixTime) -> Option<u64> {
+        self.inner.refusals.admit(device.clone(), now).ok()
+    }
+
+    /// Records one decision, which stands for `others` that were not written down.
+    #[expect(clippy::too_many_arguments, reason = "one line has all of it")]
+    pub(super) fn recorded(
+        &self,
+        ask: Ask<'_>,
+        session: &Session,
+        app: &App,
+        peer: IpAddr,
+        now: UnixTime,
+        judged: &Judged,
+        others: u64,
+    ) {
         let problem = judged.problem();
         let outcome = if problem.is_some() { Outcome::Failure } else { Outcome::Success };
         let answer = problem.map(ToString::to_string);
@@ -44,6 +74,10 @@ impl Engine {
             (answer, None) => answer,
             (None, Some(reason)) => Some(format!("asked for: {reason}")),
             (Some(answer), Some(reason)) => Some(format!("{answer}; asked for: {reason}")),
+        };
+        let message = match others {
+            0 => message,
+            others => Some(standing_for(message.unwrap_or_else(|| "explained".to_owned()), others)),
         };
         self.inner.audit.record(Record {
             actor: Some(actor(session)),
@@ -110,6 +144,14 @@ impl Engine {
             message: Some(message),
             ..Record::new(self.inner.clock.now(), activity, outcome)
         });
+    }
+}
+
+/// Words a line that stands for others of its device.
+pub(super) fn standing_for(message: String, others: u64) -> String {
+    match others {
+        0 => message,
+        others => format!("{message} (and {others} more of this device, not written down one by one)"),
     }
 }
 

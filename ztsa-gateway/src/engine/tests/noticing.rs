@@ -348,3 +348,36 @@ async fn strangers_do_not_fill_the_audit_log_and_are_counted() {
     assert_eq!((refused(&|uid| uid == hers), refused(&|uid| uid != hers)), (50, 120));
     assert!(log.iter().any(|event| event["message"].as_str().is_some_and(|text| text.contains("(and 4900 more of"))));
 }
+
+#[tokio::test]
+async fn what_one_device_is_refused_fills_no_log_and_is_counted() {
+    let world = World::configured(TO_ALL, "[risk.signals.grant.refused]\nweight = 0\n");
+    let (alice, bob) = (world.session("alice", &["dev"], "laptop"), world.session("bob", &["dev"], "desk"));
+    let refused = |session, times| {
+        (0..times).for_each(|_| drop(world.engine.not_found(Activity::Connect, session, PEER, "nowhere:1")));
+    };
+    refused(&alice, 1000);
+    refused(&bob, 1);
+    // what lets somebody in always has its line
+    let opened: Vec<_> = (0..3).map(|_| world.open(&alice, "wiki").unwrap()).collect();
+    let signed_in = "the signature is wrong";
+    for _ in 0..10 {
+        let error =
+            AuthnError::Refused { issuer: "corp".to_owned(), what: "access token", fault: TokenFault::Signature };
+        let device = Some(alice.device.clone());
+        let failure = ExchangeFailure { error, user: None, device, session: None, proof: None };
+        world.engine.exchange_failed(&failure, PEER);
+    }
+    world.hand.advance(Duration::from_secs(1));
+    refused(&alice, 2);
+    let log = world.log().await;
+    let lines = |device: &Session, words: &str| {
+        let of = log.iter().filter(|event| event["device"]["uid"] == device.device.to_string());
+        of.filter(|event| event["message"].as_str().is_some_and(|text| text.contains(words))).count()
+    };
+    assert_eq!((lines(&alice, "asked for nowhere"), lines(&bob, "asked for nowhere")), (301, 1));
+    assert_eq!(lines(&alice, "(and 710 more of this device, not written down one by one)"), 1);
+    assert_eq!(lines(&alice, signed_in), 0);
+    let decided = log.iter().filter(|event| event["metadata"]["event_code"] == "connect" && event["status_id"] == 1);
+    assert_eq!(decided.count(), opened.len());
+}
