@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use ztsa_core::client::Client;
 use ztsa_core::tunnel::{OpenOptions, Pool};
 use ztsa_net::task::Scope;
+use ztsa_proto::dpop::{self, ProofInput};
 
 use crate::house::House;
 use crate::patience::{soon, until};
@@ -213,6 +214,46 @@ async fn answers_that_nobody_takes_are_few_at_a_time() {
         answered = soon("an answer", answer).await.is_ok();
     }
     besieged.serves_others().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_session_was_revoked_takes_one_request_more() {
+    let besieged = Besieged::with("").await;
+    let scope = Scope::new();
+    let (tokens, session) = besieged.house.tokens("bob").await;
+    let mut sender = besieged.stranger(&scope).await;
+    let url = format!("{}/ztsa/v1/apps", besieged.house.dev.url());
+    let mut nonce = None;
+    for expected in [401, 200, 200, 401] {
+        if expected == 401 && nonce.is_some() {
+            besieged.house.admin(serde_json::json!({"op": "sessions.revoke", "user": "bob"})).await;
+        }
+        let (token, at) = (session.token.expose().as_str(), tokens.now());
+        let input = ProofInput { method: "GET", url: &url, access_token: Some(token), nonce: nonce.as_deref(), at };
+        let request = Request::get(&url)
+            .header("authorization", format!("DPoP {token}"))
+            .header("dpop", dpop::proof(&*tokens.key(), &input).unwrap());
+        sender = soon("room", sender.ready()).await.unwrap();
+        let (answer, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+        let answer = soon("an answer", answer).await.unwrap();
+        assert_eq!(answer.status(), expected);
+        nonce = Some(answer.headers()["dpop-nonce"].to_str().unwrap().to_owned());
+    }
+    until("the end of the connection", || (scope.running() == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tunnels_of_one_person_leave_room_for_the_others() {
+    let besieged = Besieged::with("max_tunnels = 6\ntunnels_per_person = 2").await;
+    let (one, two) = (besieged.house.sign_in("bob").await, besieged.house.sign_in("bob").await);
+    let first = soon("a stream", one.connect("echo")).await.unwrap();
+    let second = soon("a stream", two.connect("echo")).await.unwrap();
+    let refused = soon("a refusal", one.connect("echo")).await.unwrap_err();
+    let problem = refused.problem().unwrap();
+    assert!(problem.code == "gateway.limit" && problem.detail.contains("you have 2 open tunnels"), "{problem:?}");
+    let others = besieged.house.sign_in("alice").await;
+    let third = soon("a stream", others.connect("echo")).await.unwrap();
+    drop((first, second, third));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ use ztsa_net::clock::Clock;
 use ztsa_net::relay::{End, Meter};
 use ztsa_net::task::Spawner;
 
-use crate::authn::Authn;
+use crate::authn::{Authn, AuthnError};
 use crate::engine::Engine;
 use crate::lease::{self, Lease};
 use crate::signals::Signals;
@@ -53,6 +53,20 @@ pub struct Peer {
     pub http2: bool,
     /// What it may cost until somebody is recognised on it.
     pub stranger: Stranger,
+}
+
+impl Peer {
+    /// Notes that a request was not authenticated: one of many in vain, or the last of somebody who may not come in any more.
+    fn unauthenticated(&self, error: &AuthnError) {
+        match error {
+            // whoever is asked for a nonce has shown a token and its key
+            AuthnError::UseNonce => {}
+            AuthnError::Revoked { .. } | AuthnError::DeviceBlocked { .. } if self.stranger.is_known() => {
+                self.stranger.dismiss();
+            }
+            _ => self.stranger.turn_away(),
+        }
+    }
 }
 
 impl Server {

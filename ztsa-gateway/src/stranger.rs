@@ -74,6 +74,7 @@ struct Standing {
     overdue: AtomicBool,
     in_vain: AtomicU32,
     cut: CancellationToken,
+    dismissed: CancellationToken,
 }
 
 /// One place among an address's handshakes, given back when dropped.
@@ -137,6 +138,7 @@ impl Strangers {
             overdue: AtomicBool::new(false),
             in_vain: AtomicU32::new(0),
             cut,
+            dismissed: CancellationToken::new(),
         };
         Some((Stranger(Arc::new(standing)), Handshake { strangers: self.clone(), address }))
     }
@@ -193,6 +195,23 @@ impl Stranger {
         }
         if !self.0.overdue.swap(true, Ordering::Relaxed) {
             self.0.strangers.inner.turned.overdue.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that whoever was recognised may not come in any more: the connection takes nothing new, and whoever opens
+    /// another is a stranger on it.
+    pub fn dismiss(&self) {
+        self.0.dismissed.cancel();
+    }
+
+    /// Waits until the connection should take nothing new: it is overdue, or was dismissed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn farewell(&self) {
+        tokio::select! {
+            () = self.overdue() => {}
+            () = self.0.dismissed.cancelled() => {}
         }
     }
 

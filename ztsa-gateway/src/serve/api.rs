@@ -67,8 +67,13 @@ impl FromRequestParts<Arc<Parts>> for Authenticated {
     async fn from_request_parts(request: &mut RequestParts, parts: &Arc<Parts>) -> Result<Self, Self::Rejection> {
         let head = Head { method: request.method.as_str(), url_path: request.uri.path(), headers: &request.headers };
         let checked = parts.authn.check(&head, parts.clock.now());
-        if let (Ok(_), Some(From(peer))) = (&checked, request.extensions.get::<From>()) {
-            peer.stranger.recognise();
+        if let Some(From(peer)) = request.extensions.get::<From>() {
+            match &checked {
+                Ok(_) => peer.stranger.recognise(),
+                // what is asked in vain is counted with its answer
+                Err(_) if !peer.stranger.is_known() => {}
+                Err(error) => peer.unauthenticated(error),
+            }
         }
         checked.map(Self).map_err(|error| refuse(parts, Refused::unauthenticated(parts, &error)))
     }

@@ -20,7 +20,7 @@ use ztsa_proto::{capsule, problem, template};
 use super::answer::Refused;
 use super::{Metered, Parts, Peer, ending};
 use crate::audit::Activity;
-use crate::authn::{self, AuthnError};
+use crate::authn;
 use crate::config::App;
 use crate::dial;
 use crate::engine::Engine;
@@ -87,10 +87,7 @@ async fn admit(parts: &Parts, peer: &Peer, head: &Head) -> Result<(Lease, TcpStr
     let asked = authn::Head { method: "CONNECT", url_path: path, headers: &head.headers };
     let now = parts.clock.now();
     let session = parts.authn.check(&asked, now).map_err(|error| {
-        // whoever is asked for a nonce has shown a token and its key
-        if !matches!(error, AuthnError::UseNonce) {
-            peer.stranger.turn_away();
-        }
+        peer.unauthenticated(&error);
         Refused::unauthenticated(parts, &error)
     })?;
     peer.stranger.recognise();

@@ -60,7 +60,7 @@ where
 async fn farewell(peer: &Peer, spawner: &Spawner) {
     tokio::select! {
         () = spawner.ending() => {}
-        () = peer.stranger.overdue() => {}
+        () = peer.stranger.farewell() => {}
     }
 }
 

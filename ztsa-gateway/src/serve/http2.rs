@@ -53,7 +53,7 @@ where
     });
     let mut ending = std::pin::pin!(spawner.ending());
     let mut draining = false;
-    let mut overdue = std::pin::pin!(peer.stranger.overdue());
+    let mut farewell = std::pin::pin!(peer.stranger.farewell());
     let room = Arc::new(Room::default());
     loop {
         tokio::select! {
@@ -67,7 +67,7 @@ where
                 draining = true;
                 connection.graceful_shutdown();
             }
-            () = &mut overdue, if !draining => {
+            () = &mut farewell, if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
             }
