@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let apps = client.apps().await?;
     let app = apps.apps.iter().find(|app| app.name.as_str() == "db-prod").ok_or("there is no app db-prod for you")?;
-    let real_name = app.hosts.first().cloned().unwrap_or_else(|| app.name.to_string());
+    let real_name = app.hosts.first().map_or_else(|| app.name.to_string(), ToString::to_string);
     let forward = client.forward("db-prod", "127.0.0.1:0").await?;
 
     let mut psql = tokio::process::Command::new("psql")

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::name::AppName;
+use crate::name::{AppName, HostName};
 use crate::problem::Problem;
 
 /// Says which protocol an app speaks, so that a client can be of help.
@@ -134,8 +134,12 @@ pub struct AppInfo {
     /// Its protocol.
     pub kind: Kind,
     /// The real host names that also mean it.
-    #[serde(default, deserialize_with = "crate::text::clean_list")]
-    pub hosts: Vec<String>,
+    ///
+    /// # Security
+    /// They go into `~/.ssh/config`, connection strings and commands. What is read and is no host name (a pattern, blanks,
+    /// quotes) is left out.
+    #[serde(default, deserialize_with = "host_names")]
+    pub hosts: Vec<HostName>,
     /// Its real port.
     pub port: u16,
     /// The local port to prefer.
@@ -149,6 +153,11 @@ pub struct AppInfo {
     /// The posture checks that its policies look at.
     #[serde(default, deserialize_with = "crate::text::clean_list", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
+}
+
+/// Reads a list of host names and leaves out what is none.
+fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostName>, D::Error> {
+    Vec::<String>::deserialize(deserializer).map(|list| list.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
 /// Says whether the person could open an app now, and if not, why.
@@ -238,6 +247,34 @@ mod tests {
     fn an_unknown_kind_is_tcp_on_the_wire_and_an_error_in_configuration() {
         assert_eq!(serde_json::from_value::<Kind>(json!("kafka")).unwrap(), Kind::Tcp);
         assert!("kafka".parse::<Kind>().unwrap_err().to_string().contains("postgresql"));
+    }
+
+    #[test]
+    fn what_is_no_host_name_never_gets_as_far_as_a_configuration_file() {
+        let hosts = json!([
+            "*",
+            "a b",
+            "db sslmode=disable",
+            "x\n    ProxyCommand evil",
+            "!good",
+            "a?b",
+            "-oProxyCommand=evil",
+            "a,b",
+            "",
+            "a\"b",
+            "$(evil)",
+            "db.corp@evil",
+            "db:5432",
+            "Bastion.Corp.",
+            "10.0.0.5",
+            "[2001:db8::1]"
+        ]);
+        let app: AppInfo = serde_json::from_value(
+            json!({"name": "db", "kind": "ssh", "hosts": hosts, "port": 22, "access": {"state": "open"}}),
+        )
+        .unwrap();
+        let kept: Vec<String> = app.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["bastion.corp", "10.0.0.5", "2001:db8::1"]);
     }
 
     #[test]

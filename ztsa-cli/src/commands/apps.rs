@@ -38,8 +38,8 @@ pub(crate) async fn run(args: cli::Apps, context: &Context) -> Result<Done, Fail
 /// Whether an app's name, host or tag contains the pattern, in which `*` stands for any text.
 fn matches(app: &AppInfo, pattern: &str) -> bool {
     let pattern = pattern.to_lowercase();
-    let texts = std::iter::once(app.name.as_str()).chain(app.hosts.iter().map(String::as_str));
-    texts.chain(app.tags.iter().map(String::as_str)).any(|text| contains(&text.to_lowercase(), &pattern))
+    let texts = std::iter::once(app.name.to_string()).chain(app.hosts.iter().map(ToString::to_string));
+    texts.chain(app.tags.iter().cloned()).any(|text| contains(&text.to_lowercase(), &pattern))
 }
 
 fn contains(text: &str, pattern: &str) -> bool {
@@ -55,7 +55,7 @@ fn contains(text: &str, pattern: &str) -> bool {
 fn draw(list: &AppList, style: Style) -> String {
     let mut table = Table::new(&["NAME", "KIND", "ADDRESS", "ACCESS"]);
     for app in &list.apps {
-        let host = app.hosts.first().cloned().unwrap_or_else(|| format!("{}.ztsa", app.name));
+        let host = app.hosts.first().map_or_else(|| format!("{}.ztsa", app.name), ToString::to_string);
         let (access, paint): (String, fn(Style, &str) -> String) = match (&app.access.state, &app.access.problem) {
             (AccessState::Open, _) => ("open".to_owned(), Style::good),
             (AccessState::StepUp, _) => ("needs a stronger sign-in".to_owned(), Style::warn),

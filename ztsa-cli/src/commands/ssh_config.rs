@@ -39,9 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_app_has_a_key_alias_and_the_general_block_comes_last() {
+    fn every_app_has_a_key_alias_no_pattern_gets_in_and_the_general_block_comes_last() {
         let app: AppInfo = serde_json::from_str(
-            r#"{"name":"bastion","kind":"ssh","hosts":["bastion.corp"],"port":2222,"access":{"state":"open"}}"#,
+            r#"{"name":"bastion","kind":"ssh","hosts":["*","bastion.corp","x\nHost *","a b"],"port":2222,"access":{"state":"open"}}"#,
         )
         .unwrap();
         assert_eq!(

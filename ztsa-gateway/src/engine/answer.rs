@@ -175,7 +175,7 @@ fn info(app: &App, access: Access) -> AppInfo {
     AppInfo {
         name: app.name.clone(),
         kind: app.kind,
-        hosts: app.hosts.iter().map(ToString::to_string).collect(),
+        hosts: app.hosts.clone(),
         port: app.target.port,
         local_port: app.local_port,
         tags: app.tags.clone(),

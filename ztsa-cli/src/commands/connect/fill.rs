@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 use ztsa_proto::app::Kind;
-use ztsa_proto::name::AppName;
+use ztsa_proto::name::{AppName, HostName};
 
 use crate::cli::Form;
 
@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
     /// What it speaks.
     pub(crate) kind: Kind,
     /// Its real host names, as its certificate has them; may be empty.
-    pub(crate) hosts: Vec<String>,
+    pub(crate) hosts: Vec<HostName>,
     /// The local address.
     pub(crate) local: SocketAddr,
 }
@@ -43,7 +43,7 @@ impl Endpoint {
 
     /// The name that the app's certificate has, so that clients which check it still can.
     fn real_host(&self) -> String {
-        self.hosts.first().cloned().unwrap_or_else(|| self.host())
+        self.hosts.first().map_or_else(|| self.host(), ToString::to_string)
     }
 
     /// The environment variables that clients of this kind of app read.
@@ -202,7 +202,7 @@ mod tests {
         Endpoint {
             app: app.parse().unwrap(),
             kind,
-            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
             local: SocketAddr::from(([127, 0, 0, 1], port)),
         }
     }
