@@ -1,7 +1,8 @@
 //! The local side: where programs of this machine come in.
 //!
 //! Modules, each naming only those above it: [`event`] (what is told), `sockets` and [`guard`] (who may come in),
-//! `intake` (the first bytes), [`dial`] (what is wanted from the client), `told` (an app as a stream), `local` (how a connection is carried and
+//! `intake` (the first bytes), [`dial`] (what is wanted from the client), `told` (an app as a stream), `gate` (what a
+//! web page says), `local` (how a connection is carried and
 //! closed), [`listen`] (where to stand), `serving` (the shape of what listens), `socks5`, `socks4`, `pac`, `desk` (what a proxy's connections share),
 //! `http`,
 //! [`forward`], [`stdio`], [`proxy`].
@@ -19,6 +20,8 @@ pub(crate) mod intake;
 pub mod dial;
 
 pub(crate) mod told;
+
+pub(crate) mod gate;
 
 pub(crate) mod local;
 

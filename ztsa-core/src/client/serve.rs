@@ -9,7 +9,9 @@ use super::{AppStream, Client, ConnectError, ForwardError};
 use crate::listener::dial::{Dial as _, lost};
 use crate::listener::event::Way;
 use crate::listener::forward::Forward;
+use crate::listener::gate::Doors;
 use crate::listener::listen::{Listen, ListenError};
+use crate::listener::pac;
 use crate::listener::proxy::Proxy;
 use crate::listener::stdio::{self, Carried, StdioError};
 use crate::tunnel::{Early, Settled};
@@ -72,7 +74,9 @@ impl Client {
         let to = self.destination(name).await.map_err(ForwardError::Destination)?;
         let listener = listen.bind().map_err(ForwardError::Listen)?;
         self.inner.keeper.follow();
-        Ok(Forward::spawn(listener, to, self.link(), self.inner.reporter.clone()))
+        let apps = self.inner.directory.known_apps();
+        let doors = Doors::new(&to, apps.as_deref().and_then(|apps| pac::app_of(apps, &to.host)));
+        Ok(Forward::spawn(listener, to, doors, self.link(), self.inner.reporter.clone()))
     }
 
     /// Serves one app where its configuration or its name says: its local port, else one derived from its name, the

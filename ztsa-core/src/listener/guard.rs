@@ -2,7 +2,8 @@
 //!
 //! A port on 127.0.0.1 is open to every user and every browser tab of the machine. Two checks close it: the peer's
 //! socket must belong to our own user (Linux; elsewhere the system does not tell), and a request for the port itself
-//! must name it as a loopback host and must not come from a foreign page (DNS rebinding, `<script src>`).
+//! must name it as a loopback host and must not come from a foreign page (DNS rebinding, `<script src>`). The ports of
+//! single apps are closed to web pages in the same way: see `gate`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -113,6 +114,11 @@ pub(crate) fn provenance(of: Provenance<'_>) -> Result<(), Intrusion> {
     let Some(host) = of.host.filter(|host| is_loopback_authority(host)) else {
         return Err(Intrusion::Host);
     };
+    page(of, host)
+}
+
+/// Checks that no web page of another site has sent a request to `host`; pages of `host` may.
+pub(crate) fn page(of: Provenance<'_>, host: &str) -> Result<(), Intrusion> {
     // the page of another local port is foreign too
     let own = |origin: &str| origin.strip_prefix("http://").is_some_and(|from| from.eq_ignore_ascii_case(host));
     if of.origin.is_some_and(|origin| !own(origin)) {
@@ -125,21 +131,30 @@ pub(crate) fn provenance(of: Provenance<'_>) -> Result<(), Intrusion> {
 }
 
 fn is_loopback_authority(text: &str) -> bool {
-    let host = match text.strip_prefix('[') {
+    host_of(text).is_some_and(is_loopback)
+}
+
+/// Tells whether a host is this machine whatever DNS says.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Gives the host of `host` or `host:port`, an IPv6 address without its brackets.
+pub(crate) fn host_of(text: &str) -> Option<&str> {
+    match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((host, "")) => host,
-            Some((host, port)) if is_port(port) => host,
-            _ => return false,
+            Some((host, "")) => Some(host),
+            Some((host, port)) if is_port(port) => Some(host),
+            _ => None,
         },
         None => match text.find(':') {
             Some(at) => match text.split_at_checked(at) {
-                Some((host, port)) if is_port(port) => host,
-                _ => return false,
+                Some((host, port)) if is_port(port) => Some(host),
+                _ => None,
             },
-            None => text,
+            None => Some(text),
         },
-    };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
 }
 
 fn is_port(text: &str) -> bool {

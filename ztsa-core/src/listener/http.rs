@@ -24,7 +24,7 @@ use crate::tunnel::Early;
 
 mod head;
 mod plain;
-mod reply;
+pub(crate) mod reply;
 
 /// How long a client may take to say what it wants.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ async fn connect<D: Dial>(
         Ok(tunnel) => {
             let open = desk.reporter.opened(head.to, Way::HttpConnect, tunnel.id());
             if local.stream.write_all(ESTABLISHED).await.is_ok() {
-                local::carry(local, early, tunnel, open).await;
+                local::carry(&mut local, early, None, tunnel, open).await;
             }
         }
         Err(problem) => {

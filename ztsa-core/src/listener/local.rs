@@ -12,6 +12,7 @@ use ztsa_proto::capsule::Notice;
 
 use super::dial::{self, Opened};
 use super::event::Open;
+use super::gate::Gate;
 use super::sockets;
 
 /// How long a client may take to read a refusal and close.
@@ -85,15 +86,19 @@ async fn abandoned(open: &Open, ends: Option<(SocketAddr, SocketAddr)>) {
     }
 }
 
-/// Carries a connection to its end; `early` are the bytes that the program sent before it was answered.
-pub(crate) async fn carry<T: Opened>(mut local: Local, early: Bytes, tunnel: T, open: Open) {
+/// Carries a connection to its end; `early` are the bytes that the program sent before it was answered, and what it
+/// says later passes `gate`, where there is one.
+pub(crate) async fn carry<T: Opened>(local: &mut Local, early: Bytes, gate: Option<&mut Gate>, tunnel: T, open: Open) {
     let traffic = open.traffic.clone();
     let ends = local.stream.peer_addr().ok().zip(local.stream.local_addr().ok());
     let end = {
         let (reader, mut writer) = local.stream.split();
         let mut notify = |notice: &Notice| open.notice(notice);
         let carried = async {
-            if early.is_empty() {
+            if let Some(gate) = gate {
+                let mut reader = early.as_ref().chain(gate.over(reader));
+                tunnel.carry(&mut reader, &mut writer, &mut notify, &*traffic).await
+            } else if early.is_empty() {
                 let mut reader = reader;
                 tunnel.carry(&mut reader, &mut writer, &mut notify, &*traffic).await
             } else {

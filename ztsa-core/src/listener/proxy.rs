@@ -118,7 +118,7 @@ impl<D: Dial> Desk<D> {
                 let open = self.reporter.opened(to, Way::Socks5, tunnel.id());
                 let Ok(intake) = asked.granted().await else { return };
                 let (_, early) = intake.into_parts();
-                local::carry(local, early, tunnel, open).await;
+                local::carry(&mut local, early, None, tunnel, open).await;
             }
             Err(problem) => {
                 let answered = asked.refused(&problem).await;
@@ -145,7 +145,7 @@ impl<D: Dial> Desk<D> {
                 let open = self.reporter.opened(to, Way::Socks4, tunnel.id());
                 let Ok(intake) = asked.granted().await else { return };
                 let (_, early) = intake.into_parts();
-                local::carry(local, early, tunnel, open).await;
+                local::carry(&mut local, early, None, tunnel, open).await;
             }
             Err(problem) => {
                 let answered = asked.refused().await;

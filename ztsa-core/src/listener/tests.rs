@@ -64,6 +64,11 @@ impl Plain {
         self.0.asked.lock().unwrap().clone()
     }
 
+    /// What is known of the apps.
+    pub(super) fn listed(&self) -> Vec<AppInfo> {
+        self.0.list.lock().unwrap().clone()
+    }
+
     /// How often an app was asked for.
     pub(super) fn tries(&self) -> usize {
         self.0.tries.load(Ordering::SeqCst)
@@ -112,7 +117,7 @@ impl Dial for Plain {
     }
 
     async fn apps(&self) -> Result<Arc<AppList>, Arc<Problem>> {
-        Ok(Arc::new(AppList { apps: self.0.list.lock().unwrap().clone() }))
+        Ok(Arc::new(AppList { apps: self.listed() }))
     }
 }
 

@@ -1,5 +1,12 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ztsa_proto::app::Kind;
@@ -12,7 +19,10 @@ use crate::listener::tests::{Plain, event, rest};
 fn forward(dial: &Plain, app: &str) -> (Forward, Reporter) {
     let reporter = Reporter::new();
     let listener = Listen::Loopback(0).bind().unwrap();
-    let forward = Forward::spawn(listener, format!("{app}:1").parse().unwrap(), dial.clone(), reporter.clone());
+    let to: Destination = format!("{app}:1").parse().unwrap();
+    let apps = dial.listed();
+    let doors = Doors::new(&to, apps.iter().find(|known| known.name.as_str() == app));
+    let forward = Forward::spawn(listener, to, doors, dial.clone(), reporter.clone());
     (forward, reporter)
 }
 
@@ -148,5 +158,117 @@ async fn a_denial_is_told_at_once() {
             .unwrap();
         assert_eq!((refused.code.as_str(), dial.tries()), (code, 1));
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+}
+
+/// A web server, as far as these tests need one: it answers each request with what it was asked.
+async fn web(dial: &Plain) -> SocketAddr {
+    dial.app(|stream| async move {
+        let answer = service_fn(|request: Request<Incoming>| async move {
+            let asked = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from([asked.as_bytes(), b" ", &body].concat()))))
+        });
+        let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+        serving.await.map_err(std::io::Error::other)
+    })
+    .await
+}
+
+/// What comes back to somebody who says all of this, and then only listens.
+async fn says(forward: &Forward, said: &str) -> String {
+    let mut stream = TcpStream::connect(forward.local_addr()).await.unwrap();
+    stream.write_all(said.as_bytes()).await.unwrap();
+    String::from_utf8(rest(&mut stream).await).unwrap()
+}
+
+#[tokio::test]
+async fn a_web_page_gets_no_further_than_the_port_and_the_app_hears_nothing_of_it() {
+    for kind in [Kind::Http, Kind::Tcp] {
+        let dial = Plain::default();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let app = dial.app({
+            let heard = Arc::clone(&heard);
+            move |mut stream| {
+                let heard = Arc::clone(&heard);
+                async move {
+                    let mut bytes = Vec::new();
+                    let _ = stream.read_to_end(&mut bytes).await;
+                    heard.fetch_add(bytes.len(), Ordering::SeqCst);
+                    Ok(())
+                }
+            }
+        });
+        let app = app.await;
+        let dial = dial.with("wiki", kind, app);
+        let (forward, reporter) = forward(&dial, "wiki");
+        let mut events = reporter.events();
+        let here = forward.local_addr();
+        for head in [
+            format!("GET / HTTP/1.1\r\nHost: evil.example:{}\r\n", here.port()),
+            format!("POST / HTTP/1.1\r\nHost: {here}\r\nOrigin: http://evil.example\r\nContent-Length: 4\r\n"),
+            format!("GET / HTTP/1.1\r\nHost: {here}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n"),
+        ] {
+            let answer = says(&forward, &format!("{head}Accept: text/html\r\n\r\nblind")).await;
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+            assert!(answer.contains("text/html") && answer.contains("</html>"), "{answer}");
+            let reason =
+                event(
+                    &mut events,
+                    |event| if let Event::Rejected { reason, .. } = event { Some(reason) } else { None },
+                );
+            assert!(reason.await.contains("the request"));
+        }
+        assert_eq!(heard.load(Ordering::SeqCst), 0, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_and_curl_use_a_web_app_and_a_slow_head_passes() {
+    for kind in [Kind::Http, Kind::Tcp] {
+        let dial = Plain::default();
+        let app = web(&dial).await;
+        let dial = dial.with("wiki", kind, app);
+        let (forward, _reporter) = forward(&dial, "wiki");
+        let here = forward.local_addr();
+        let end = "Connection: close\r\n\r\n";
+        for host in [here.to_string(), format!("localhost:{}", here.port()), "wiki.ztsa".to_owned()] {
+            let answer = says(&forward, &format!("GET /a HTTP/1.1\r\nHost: {host}\r\n{end}")).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("GET /a "), "{answer}");
+        }
+        let own = format!("Origin: http://{here}\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 4\r\n");
+        let answer = says(&forward, &format!("POST /b HTTP/1.1\r\nHost: {here}\r\n{own}{end}body")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("POST /b body"), "{answer}");
+        let mut slow = TcpStream::connect(here).await.unwrap();
+        slow.set_nodelay(true).unwrap();
+        for byte in format!("GET /slow HTTP/1.1\r\nHost: {here}\r\n{end}").bytes() {
+            slow.write_u8(byte).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let answer = String::from_utf8(rest(&mut slow).await).unwrap();
+        assert!(answer.ends_with("GET /slow "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_and_a_program_that_says_little_are_not_held_up() {
+    let dial = Plain::default();
+    let app = dial
+        .app(|mut stream| async move {
+            stream.write_all(b"SSH-2.0-server\r\n").await?;
+            // byte by byte: each is answered before the next is sent
+            let (mut reader, mut writer) = stream.split();
+            tokio::io::copy(&mut reader, &mut writer).await.map(drop)
+        })
+        .await;
+    let dial = dial.with("bastion", Kind::Ssh, app);
+    let (forward, _reporter) = forward(&dial, "bastion");
+    let mut stream = TcpStream::connect(forward.local_addr()).await.unwrap();
+    let mut banner = [0; 16];
+    stream.read_exact(&mut banner).await.unwrap();
+    assert_eq!(&banner, b"SSH-2.0-server\r\n");
+    for byte in *b"SSH-2.0-me\r\n" {
+        stream.write_u8(byte).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), byte);
     }
 }
