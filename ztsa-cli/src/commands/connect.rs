@@ -232,7 +232,9 @@ fn ending(event: &Event) -> Option<(Option<String>, Problem)> {
             Some((Some(watch::app(&connection.to)), (**problem).clone()))
         }
         Event::Gateway(event) if event.kind == EventKind::SessionEnded => {
-            Some((None, event.problem.clone().unwrap_or_else(|| problem::new("session.expired"))))
+            let problem = event.problem.clone().unwrap_or_else(|| problem::new("session.expired"));
+            // one that was only not renewed in time begins again with the next renewal
+            (!matches!(problem.retry, Retry::After { .. })).then_some((None, problem))
         }
         _ => None,
     }
@@ -278,6 +280,7 @@ mod tests {
             ("session.revoked", Some(7)),
             ("policy.forbidden", Some(7)),
             ("device.blocked", Some(7)),
+            ("session.lapsed", None),
             ("risk.user", None),
             ("network.lost", None),
             ("app.unreachable", None),
@@ -285,6 +288,20 @@ mod tests {
             let over = ending(&ended(code));
             assert_eq!(over.as_ref().map(|(_, problem)| problem.exit_when_open()), exit, "{code}");
             assert!(over.is_none_or(|(app, _)| app.as_deref() == Some("wiki")), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_lapsed_leaves_every_port_open_and_one_that_was_ended_none() {
+        let session_ended = |problem: Option<Problem>| {
+            let at = ztsa_proto::time::UnixTime(0);
+            let kind = EventKind::SessionEnded;
+            Event::Gateway(Arc::new(ztsa_proto::event::Event { id: 1, at, kind, tunnel: None, app: None, problem }))
+        };
+        assert!(ending(&session_ended(Some(problem::new("session.lapsed")))).is_none());
+        for last in [Some(problem::new("session.revoked")), Some(problem::new("session.expired")), None] {
+            let (app, problem) = ending(&session_ended(last)).unwrap();
+            assert_eq!((app, problem.exit_when_open()), (None, 7));
         }
     }
 

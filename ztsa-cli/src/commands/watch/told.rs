@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use ztsa_core::listener::event::{Connection, Event};
 use ztsa_proto::event::EventKind;
-use ztsa_proto::problem::Problem;
+use ztsa_proto::problem::{Problem, Retry};
 use ztsa_proto::time::UnixTime;
 
 use super::{app, clock, pause};
@@ -148,6 +148,7 @@ fn about_all<'a>(event: &'static str, word: &'static str, tone: Tone, problem: O
 fn gateway(event: &ztsa_proto::event::Event, curious: bool, elsewhere: bool) -> Option<Told<'_>> {
     let (name, word) = match event.kind {
         EventKind::StepUp => ("step_up", "a stronger sign-in is wanted"),
+        EventKind::SessionEnded if passes(event) => ("session_ended", "the session has lapsed, ports stay open"),
         EventKind::SessionEnded => ("session_ended", "the session has ended"),
         // The next connection asks for a new one by itself.
         EventKind::GrantExpiring if curious => ("grant_expiring", "permission is renewed with the next connection:"),
@@ -159,6 +160,11 @@ fn gateway(event: &ztsa_proto::event::Event, curious: bool, elsewhere: bool) -> 
     let tone = if event.kind == EventKind::Restored { Tone::Good } else { Tone::Bad };
     let what = event.app.as_ref().map(ToString::to_string);
     Some(Told { what, ..about_all(name, word, tone, event.problem.as_ref()) })
+}
+
+/// Whether what has ended comes back without the person.
+fn passes(event: &ztsa_proto::event::Event) -> bool {
+    event.problem.as_ref().is_some_and(|problem| matches!(problem.retry, Retry::After { .. }))
 }
 
 #[cfg(test)]
