@@ -1,17 +1,18 @@
 //! What runs in the background: the session is renewed while anything is open, and the gateway's events are followed.
 
 mod attend;
+mod told;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use ztsa_net::task::Scope;
-use ztsa_proto::event::{Event as Told, EventKind};
+use ztsa_proto::event::{Event as Said, EventKind};
 use ztsa_proto::problem::{Problem, Retry};
 
+use self::told::{By, Told};
 use super::refusal;
 use crate::api::{Api, ApiError, Events};
 use crate::listener::event::{Event, Reporter};
@@ -65,13 +66,7 @@ impl Keeper {
     pub(super) fn new(api: Api, reporter: Reporter) -> Self {
         let needs = watch::Sender::new(Needs::default());
         let scope = Scope::new();
-        let work = Arc::new(Work {
-            api,
-            reporter,
-            login: AtomicBool::new(false),
-            offline: AtomicBool::new(false),
-            look: Notify::new(),
-        });
+        let work = Arc::new(Work { api, reporter, told: Mutex::default(), look: Notify::new() });
         scope.spawn(renew(Arc::clone(&work), needs.subscribe()));
         scope.spawn(attend::run(Arc::clone(&work), needs.subscribe()));
         scope.spawn(follow(work, needs.subscribe()));
@@ -103,27 +98,25 @@ impl Keeper {
 struct Work {
     api: Api,
     reporter: Reporter,
-    login: AtomicBool,
-    offline: AtomicBool,
+    told: Mutex<Told>,
     /// The device is looked at again at once.
     look: Notify,
 }
 
 impl Work {
-    fn failed(&self, problem: Problem) {
-        if matches!(problem.retry, Retry::AfterLogin | Retry::AfterStepUp) {
-            if !self.login.swap(true, Ordering::Relaxed) {
-                self.reporter.report(Event::LoginNeeded(Arc::new(problem)));
-            }
-        } else if problem.exit() == 6 && !self.offline.swap(true, Ordering::Relaxed) {
-            self.reporter.report(Event::Offline(Arc::new(problem)));
-        }
+    fn failed(&self, by: By, problem: Problem) {
+        self.tell(|told| told.failed(by, problem));
     }
 
-    fn worked(&self) {
-        self.login.store(false, Ordering::Relaxed);
-        if self.offline.swap(false, Ordering::Relaxed) {
-            self.reporter.report(Event::Online);
+    fn worked(&self, by: By) {
+        self.tell(|told| told.worked(by));
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Told) -> Option<Event>) {
+        // held until it is told: the other task may say the contrary
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = change(&mut told) {
+            self.reporter.report(event);
         }
     }
 }
@@ -139,12 +132,16 @@ async fn renew(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
                 let near = work.api.tokens().expiring().await;
                 untold(&mut told, near).for_each(|expiry| work.reporter.report(Event::Expiring(expiry)));
                 let now = work.api.tokens().now();
+                // while it is due, what is still good was given out because the renewal failed
+                if now < session.renew_at {
+                    work.worked(By::Renewal);
+                }
                 session.renew_at.since(now).clamp(Duration::from_secs(1), TICK)
             }
             Err(error) => {
                 let problem = refusal::of_token(&error);
                 let pause = backoff.after(&problem);
-                work.failed(problem);
+                work.failed(By::Renewal, problem);
                 pause
             }
         };
@@ -163,7 +160,7 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
     while needs.wait_for(|needs| needs.events).await.is_ok() {
         let error = match work.api.events().await {
             Ok(events) => {
-                work.worked();
+                work.worked(By::Events);
                 backoff = Backoff::default();
                 // a gateway that was away may have forgotten this device's state, and ask for something else by now
                 work.api.tokens().doubt_metadata(std::mem::take(&mut fresh)).await;
@@ -180,10 +177,10 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
                 tracing::debug!(code = problem.code, %error, "the gateway's events are not followed");
                 let pause = backoff.after(&problem);
                 if is_full(&error) {
-                    work.worked();
+                    work.worked(By::Events);
                     BACKOFF.1
                 } else {
-                    work.failed(problem);
+                    work.failed(By::Events, problem);
                     pause
                 }
             }
@@ -205,7 +202,7 @@ impl Work {
         }
     }
 
-    async fn act(&self, event: Told) {
+    async fn act(&self, event: Said) {
         let wanted = event.kind == EventKind::PostureWanted;
         self.reporter.gateway(event);
         if wanted {
