@@ -81,6 +81,7 @@ impl Watch {
     pub(crate) fn beat(&mut self, now: UnixTime) {
         self.next = Instant::now() + BEAT;
         self.told_alike();
+        self.pauses.give_up(now);
         match &mut self.foot {
             Some(foot) if self.pauses.is_empty() => foot.clear(),
             Some(foot) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use ztsa_core::listener::event::Connection;
 use ztsa_proto::problem::Problem;
@@ -12,6 +13,8 @@ use crate::ui::span;
 
 /// When a person who sees no countdown is reminded: so many seconds before the end.
 const REMINDER: u64 = 10;
+/// How much later than it should a pause may end.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// The connections that are paused, together by app and reason.
 #[derive(Debug, Default)]
@@ -116,6 +119,11 @@ impl Pauses {
         last.then_some(over)
     }
 
+    /// Drops what should have ended for some seconds: its end was missed, and nothing counts down any more.
+    pub(super) fn give_up(&mut self, now: UnixTime) {
+        self.0.retain(|pause| pause.until.is_none_or(|until| now.since(until) <= OVERDUE));
+    }
+
     fn forget(&mut self) {
         self.0.retain(|pause| !pause.waiting.is_empty());
     }
@@ -147,7 +155,7 @@ impl Pauses {
 
 /// When a pause that begins now ends.
 pub(super) fn ends_at(problem: &Problem, now: UnixTime) -> Option<UnixTime> {
-    problem.waits.map(|seconds| now.plus(std::time::Duration::from_secs(seconds)))
+    problem.waits.map(|seconds| now.plus(Duration::from_secs(seconds)))
 }
 
 /// ` (3 connections)` when it is more than one.
@@ -183,6 +191,17 @@ mod tests {
         assert_eq!(pauses.restore(2, later), Some(Over { connections: 2, seconds: 12 }));
         assert_eq!(pauses.restore(2, later), None);
         assert!(pauses.is_empty());
+    }
+
+    #[test]
+    fn a_pause_whose_end_was_missed_is_not_counted_down_for_ever() {
+        let mut pauses = Pauses::default();
+        pauses.begin(&connection(1, "db:1"), &problem::new("risk.user").with_wait(60), UnixTime(1000));
+        pauses.begin(&connection(2, "wiki:1"), &problem::new("auth.step_up"), UnixTime(1000));
+        pauses.give_up(UnixTime(1065));
+        assert_eq!(pauses.line(UnixTime(1065)), "db paused, 0 s left · wiki paused");
+        pauses.give_up(UnixTime(1066));
+        assert_eq!(pauses.line(UnixTime(1066)), "wiki paused");
     }
 
     #[test]

@@ -7,17 +7,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use ztsa_net::relay::Traffic;
 use ztsa_net::tunnel::TunnelError;
 use ztsa_proto::capsule::Notice;
 use ztsa_proto::event::{Event as Told, EventKind};
-use ztsa_proto::name::TunnelId;
+use ztsa_proto::name::{HostName, TunnelId};
 use ztsa_proto::problem::{self, Problem};
 
 use super::{Connection, Event, Reporter};
+use endings::Endings;
+
+mod endings;
 
 /// How much later than the ending itself its reason may come by the stream of events.
 const LATER: Duration = Duration::from_millis(500);
+/// How much longer than the gateway said a pause may last.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 /// An open connection; dropping it tells that it has ended.
 #[derive(Debug)]
@@ -25,7 +31,7 @@ pub(crate) struct Open {
     standing: Arc<Standing>,
     tunnel: Option<TunnelId>,
     reporter: Reporter,
-    since: tokio::time::Instant,
+    since: Instant,
     /// The bytes it carried.
     pub(crate) traffic: Arc<Traffic>,
 }
@@ -36,13 +42,7 @@ impl Open {
         if let Some(tunnel) = tunnel {
             reporter.tunnels.known().insert(tunnel, Arc::clone(&standing));
         }
-        Self {
-            standing,
-            tunnel,
-            reporter: reporter.clone(),
-            since: tokio::time::Instant::now(),
-            traffic: Arc::default(),
-        }
+        Self { standing, tunnel, reporter: reporter.clone(), since: Instant::now(), traffic: Arc::default() }
     }
 
     /// Tells what the gateway says about the connection's access.
@@ -94,13 +94,18 @@ impl Open {
     }
 
     /// Gives the gateway's reason for a tunnel that broke, by its stream of events: what is known of it, or comes within
-    /// half a second where the gateway has ended the access and the stream is followed.
+    /// half a second where the gateway has ended the access and the stream is followed. The stream may have lost the word
+    /// on this tunnel (it carries 64 at a time): then the last that came on the app, or the session, says it.
     ///
     /// # Cancel safety
     /// Cancel-safe, for one that waits at a time.
     pub(crate) async fn reason(&self, broken: &TunnelError) -> Option<Arc<Problem>> {
-        if !broken.is_withdrawn() || !self.reporter.tunnels.are_followed() {
+        if !broken.is_withdrawn() {
             return self.ended();
+        }
+        let lately = || self.reporter.tunnels.lately(&self.standing.connection.to.host);
+        if !self.reporter.tunnels.are_followed() {
+            return self.ended().or_else(lately);
         }
         let told = async {
             loop {
@@ -110,7 +115,7 @@ impl Open {
                 self.standing.changed.notified().await;
             }
         };
-        tokio::time::timeout(LATER, told).await.ok()
+        tokio::time::timeout(LATER, told).await.ok().or_else(lately)
     }
 }
 
@@ -140,22 +145,41 @@ struct Standing {
 
 #[derive(Debug, Default)]
 struct Said {
-    /// The code of the reason why it is suspended.
-    suspended: Option<String>,
+    /// Why it is suspended.
+    suspended: Option<Pause>,
     /// Why access ended.
     ended: Option<Arc<Problem>>,
     /// Why the connection was cut.
     cut: Option<Arc<Problem>>,
 }
 
+#[derive(Debug)]
+struct Pause {
+    /// The code of the reason.
+    code: String,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until < now)
+    }
+}
+
 impl Standing {
     /// Tells whether the connection is suspended, when that or the sort of reason has changed: both ways say everything.
     fn suspended(&self, why: Option<&Arc<Problem>>, reporter: &Reporter) {
         let mut said = self.said();
-        if said.suspended.as_deref() == why.map(|problem| problem.code.as_str()) {
+        let now = Instant::now();
+        // a pause whose end has passed is over, although its end was not heard of: another one is told
+        let said_last = said.suspended.as_ref().filter(|pause| why.is_none() || !pause.is_over(now));
+        if said_last.map(|pause| pause.code.as_str()) == why.map(|problem| problem.code.as_str()) {
             return;
         }
-        said.suspended = why.map(|problem| problem.code.clone());
+        said.suspended = why.map(|problem| Pause {
+            code: problem.code.clone(),
+            until: problem.waits.map(|seconds| now + Duration::from_secs(seconds) + OVERDUE),
+        });
         let connection = self.connection.clone();
         // told before anybody else may say the contrary
         reporter.report(match why {
@@ -180,16 +204,18 @@ impl Standing {
 #[derive(Debug, Default)]
 pub(super) struct Tunnels {
     known: Mutex<HashMap<TunnelId, Arc<Standing>>>,
+    endings: Mutex<Endings>,
     followed: AtomicBool,
 }
 
 impl Tunnels {
     /// Passes on what an event says of an open connection.
     pub(super) fn hear(&self, told: &Told, reporter: &Reporter) {
-        let Some(tunnel) = told.tunnel else { return };
         // held until it is told: nothing is said of a connection after its end
         let known = self.known();
-        let Some(standing) = known.get(&tunnel) else { return };
+        let standing = told.tunnel.and_then(|tunnel| known.get(&tunnel));
+        self.endings().hear(told, standing.map(|standing| &standing.connection.to.host));
+        let Some(standing) = standing else { return };
         match (told.kind, &told.problem) {
             (EventKind::Suspended | EventKind::StepUp, Some(problem)) => {
                 standing.suspended(Some(&Arc::new(problem.clone())), reporter);
@@ -198,6 +224,14 @@ impl Tunnels {
             (EventKind::Ended, Some(problem)) => standing.ended(problem),
             _ => {}
         }
+    }
+
+    fn lately(&self, host: &HostName) -> Option<Arc<Problem>> {
+        self.endings().lately(host, Instant::now())
+    }
+
+    fn endings(&self) -> MutexGuard<'_, Endings> {
+        self.endings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn are_followed(&self) -> bool {
@@ -286,6 +320,23 @@ mod tests {
         assert_eq!(after(&|| open.notice(&Notice::Resume)), [""; 0]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_whose_end_was_missed_hides_no_other() {
+        let reporter = Reporter::new();
+        let mut events = reporter.events();
+        let open = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(7)));
+        let pause = Notice::Suspend(Box::new(problem::new("risk.user").with_wait(60)));
+        open.notice(&pause);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        open.notice(&pause);
+        assert_eq!(words(&mut events), ["1 risk.user"]);
+        tokio::time::sleep(OVERDUE * 2).await;
+        open.notice(&pause);
+        assert_eq!(words(&mut events), ["1 risk.user"], "and again");
+        open.notice(&Notice::Resume);
+        assert_eq!(words(&mut events), ["1 restored"]);
+    }
+
     #[test]
     fn a_number_means_the_connection_that_had_it_last_and_none_after_its_end() {
         let reporter = Reporter::new();
@@ -306,7 +357,7 @@ mod tests {
             (TunnelError::Reset(h2::Reason::CONNECT_ERROR), TunnelError::Reset(h2::Reason::CANCEL));
         let reporter = Reporter::new();
         let open = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(1)));
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         assert_eq!(open.reason(&withdrawn).await, None);
         let following = reporter.following();
         assert_eq!(open.reason(&broken).await, None);
@@ -319,7 +370,15 @@ mod tests {
         };
         let (reason, ()) = tokio::join!(open.reason(&withdrawn), word);
         assert_eq!(reason.unwrap().code, "risk.user");
+        // the word on the next one is lost: it is said of another tunnel to the same app
+        let same = reporter.opened("db:1".parse().unwrap(), Way::Forward, Some(TunnelId(2)));
+        let other = reporter.opened("wiki:1".parse().unwrap(), Way::Forward, Some(TunnelId(3)));
+        assert_eq!(same.reason(&withdrawn).await.unwrap().code, "risk.user");
+        assert_eq!(other.reason(&withdrawn).await, None, "another app's reason is not its own");
         drop(following);
+        let begun = Instant::now();
+        assert_eq!(same.reason(&withdrawn).await.unwrap().code, "risk.user");
+        assert_eq!((begun.elapsed(), same.reason(&broken).await), (Duration::ZERO, None));
         assert_eq!(open.reason(&broken).await.unwrap().code, "risk.user", "what is known is said");
     }
 }
