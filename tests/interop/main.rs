@@ -15,6 +15,7 @@ mod home;
 mod database;
 mod shell;
 mod cache;
+mod command;
 mod proxy;
 mod ticket;
 mod browser;

@@ -1,5 +1,7 @@
 //! `ztsa stdio`: one app's bytes on stdin and stdout, and nothing else on stdout.
 
+use std::time::Duration;
+
 use ztsa_proto::name::{AppName, Destination, HostName};
 
 use ztsa_core::listener::event::Event;
@@ -11,6 +13,9 @@ use crate::interrupt::{Interrupt, interrupt};
 use crate::report::Failure;
 
 mod pipe;
+
+/// How often it is looked whether the program at the other end of a paused connection's stdout is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Failure> {
     let target = target(&args)?;
@@ -29,10 +34,20 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
         };
         // whoever sits before ssh learns why nothing moves
         let told = async {
+            let (mut paused, mut look) = (false, tokio::time::interval(LOOK));
             loop {
                 tokio::select! {
                     () = watch.due() => watch.beat(client.now()),
+                    // nothing is written during a pause that would tell that ssh was killed
+                    _ = look.tick(), if paused => if pipe::reader_is_gone() {
+                        return Failure::Streams { source: std::io::ErrorKind::BrokenPipe.into() };
+                    },
                     Some(event) = events.next() => {
+                        paused = match &event {
+                            Event::Suspended { .. } => true,
+                            Event::Restored(_) => false,
+                            _ => paused,
+                        };
                         if matches!(event, Event::Suspended { .. } | Event::Restored(_) | Event::Missed(_))
                             && let Err(error) = watch.tell(&event, client.now())
                         {

@@ -87,6 +87,23 @@ impl AsyncWrite for Output {
     }
 }
 
+/// Tells whether the program that read our stdout is gone; never where the system does not tell, nor once stdout is shut
+/// down.
+#[cfg(target_os = "linux")]
+pub(crate) fn reader_is_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = rustix::stdio::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let answered = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    answered.is_ok() && asked.iter().any(|stdout| stdout.revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+/// Nothing tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn reader_is_gone() -> bool {
+    false
+}
+
 /// Puts the null device in stdout's place, which closes it for the reader.
 #[cfg(unix)]
 fn close_stdout() -> io::Result<()> {

@@ -1,0 +1,78 @@
+//! Commands of `ztsa` beside a running gateway, as people and scripts call them.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::gateway::{App, Gateway};
+use crate::home::Home;
+use crate::process::{PATIENCE, finish, free_port, until};
+
+#[test]
+fn who_waits_has_the_app_when_it_comes_and_the_reason_stands_in_the_audit_log() {
+    let port = free_port();
+    let gateway = Gateway::dev(&[App("late", "tcp", port, &[])]);
+    let home = Home::signed_in(&gateway);
+    let outcome = finish(&mut home.ztsa(&["connect", "late", "--wait", "1", "--", "true"])).exits(6);
+    assert!(outcome.stderr.contains("refused"), "{outcome}");
+
+    let mut waiting = home.start(&[
+        "connect",
+        "late",
+        "--wait",
+        "600",
+        "--reason",
+        "incident 4711",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+    ]);
+    until("the reason in the audit log", PATIENCE, || gateway.audit().contains("incident 4711").then_some(()));
+    assert!(!waiting.log().contains("\"ready\""), "{}", waiting.log());
+    let _app = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    waiting.line("\"ready\"");
+}
+
+#[test]
+fn posture_says_who_asks_and_which_apps_need_what() {
+    let gateway = Gateway::dev(&[]);
+    gateway.enforce(
+        "device.cedar",
+        "@id(\"disk\")\nforbid (principal, action, resource == App::\"echo\")\n\
+         unless { context.device.posture.disk_root.state == \"pass\" };\n",
+    );
+    let home = Home::signed_in(&gateway);
+    let told = finish(&mut home.ztsa(&["posture", "--json"])).ok();
+    let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{told}: {error}"));
+    let disk = &told["explanations"]["disk.root"];
+    assert!(told["sent_to"].as_str().is_some_and(|url| url.starts_with(&gateway.url)), "{told}");
+    assert_eq!((&disk["asked_by"], &disk["needed_by"]), (&told["sent_to"], &serde_json::json!(["echo"])), "{told}");
+    let shown = finish(&mut home.ztsa(&["posture"])).ok();
+    assert!(shown.contains("needed by echo") && shown.contains(&gateway.url), "{shown}");
+}
+
+#[test]
+fn a_program_that_is_killed_behind_a_paused_stdio_frees_the_tunnel_at_once() {
+    let gateway = Gateway::dev_with(&[], "[risk]\nsuspend_grace = \"1h\"\n");
+    let home = Home::signed_in(&gateway);
+    let log = std::fs::File::create(home.folder().join("stdio.log")).unwrap();
+    let mut stdio = home.ztsa(&["stdio", "echo"]);
+    let mut stdio = stdio.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let (mut input, mut output) = (stdio.stdin.take().unwrap(), stdio.stdout.take().unwrap());
+    let mut answer = [0; 5];
+    input.write_all(b"hello").unwrap();
+    output.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"hello");
+    let set = gateway.admin(&["risk", "set", "alice", "70"]).ok();
+    assert!(set.contains("1 tunnel suspended"), "{set}");
+    // what the kernel does with the pipes of ssh when it is killed
+    drop((input, output));
+    let status = until("ztsa stdio to end", PATIENCE, || stdio.try_wait().unwrap());
+    assert_eq!(status.code(), Some(1), "{}", std::fs::read_to_string(home.folder().join("stdio.log")).unwrap());
+    until("the tunnel to be gone", PATIENCE, || {
+        let list = gateway.admin(&["sessions", "list", "--json"]).ok();
+        (!list.contains("\"echo\"")).then_some(())
+    });
+}
