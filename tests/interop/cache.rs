@@ -24,3 +24,32 @@ fn redis_cli_talks_through_a_forward() {
     assert_eq!(status.code(), Some(130), "{}", forward.log());
     assert_ne!(finish(home.command("redis-cli").args(["-h", host, "-p", port, "ping"])).stdout, "PONG\n");
 }
+
+#[test]
+fn what_connect_prints_is_taken_by_a_shell_and_by_redis_cli() {
+    let redis = Redis::start();
+    let gateway = Gateway::dev(&[App("cache", "redis", redis.port, &[])]);
+    let home = Home::signed_in(&gateway);
+    // the lines that begin so, once one of them holds what comes last
+    let printed = |form: &str, start: &str, last: &str| {
+        let mut connect = home.start(&["connect", "cache", "--listen", "127.0.0.1:0", "--print", form]);
+        let text = connect.shows(form, |log| {
+            let lines = log.split_inclusive('\n').filter(|line| line.starts_with(start) && line.ends_with('\n'));
+            let text: String = lines.collect();
+            text.contains(last).then_some(text)
+        });
+        (connect, text)
+    };
+    let ping = |arguments: &[&str]| assert_eq!(finish(home.command("redis-cli").args(arguments)).ok(), "PONG\n");
+    // one at a time: they write to the same log
+    let (connect, uri) = printed("uri", "redis://", "redis://");
+    ping(&["-u", uri.trim(), "ping"]);
+    drop(connect);
+    let (connect, json) = printed("json", "{", "}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    ping(&["-u", json["uri"].as_str().unwrap(), "ping"]);
+    drop(connect);
+    let (_connect, env) = printed("env", "export ", "REDIS_URL=");
+    let script = format!("{env}redis-cli -h \"$ZTSA_HOST\" -p \"$ZTSA_PORT\" ping && redis-cli -u \"$REDIS_URL\" ping");
+    assert_eq!(finish(home.command("sh").args(["-c", &script])).ok(), "PONG\nPONG\n");
+}

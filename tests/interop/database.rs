@@ -33,6 +33,25 @@ fn psql_queries_through_connect() {
 }
 
 #[test]
+fn psql_takes_the_connection_string_and_the_uri_that_connect_prints() {
+    let road = road();
+    for (form, start, more) in
+        [("dsn", "host=", " user=app dbname=postgres"), ("uri", "postgresql://", "&user=app&dbname=postgres")]
+    {
+        let mut connect = road.home.start(&["connect", "orders", "--listen", "127.0.0.1:0", "--print", form]);
+        let printed = connect.shows(form, |log| {
+            let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.find(|line| line.starts_with(start)).map(|line| line.trim().to_owned())
+        });
+        assert!(printed.contains(HOST), "{printed}");
+        let mut psql = road.home.command("psql");
+        // by its real name, although it is reached on this machine
+        psql.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", road.authority.file());
+        assert_eq!(finish(psql.arg(format!("{printed}{more}")).args(["-Atc", "select 6 * 7"])).ok(), "42\n");
+    }
+}
+
+#[test]
 fn psql_s_own_exit_code_is_the_command_s() {
     let road = road();
     let mut ztsa = road.home.ztsa(&["connect", "orders", "--", "psql"]);

@@ -16,7 +16,7 @@ struct Road {
     home: Home,
     config: String,
     _gateway: Gateway,
-    _sshd: Sshd,
+    sshd: Sshd,
 }
 
 fn road() -> Road {
@@ -33,7 +33,7 @@ fn road() -> Road {
             sshd.known_hosts(HOST).display(),
         ),
     );
-    Road { home, config: config.display().to_string(), _gateway: gateway, _sshd: sshd }
+    Road { home, config: config.display().to_string(), _gateway: gateway, sshd }
 }
 
 impl Road {
@@ -129,4 +129,24 @@ fn ssh_to_an_app_that_is_not_there_says_so() {
     let road = road();
     let outcome = finish(&mut road.over_ssh("ssh", &["nothing.ztsa", "true"])).exits(255);
     assert!(outcome.stderr.contains("nothing"), "{outcome}");
+}
+
+#[test]
+fn ssh_takes_what_ssh_config_prints_and_reaches_the_server_by_it() {
+    let road = road();
+    let printed = finish(&mut road.home.ztsa(&["ssh-config"])).ok();
+    // what ssh finds first counts: whose key, and nothing else, is this test's
+    let config = road.home.folder().write("made_config", &format!("{printed}\nHost *\nInclude {}\n", road.config));
+    let known_hosts = road.sshd.known_hosts("build").display().to_string();
+    let ssh = |arguments: &[&str]| {
+        let mut ssh = road.home.command("ssh");
+        ssh.arg("-F").arg(&config).args(["-o", &format!("UserKnownHostsFile {known_hosts}")]);
+        finish(ssh.args(arguments)).ok()
+    };
+    let settings = ssh(&["-G", HOST]);
+    for line in ["proxycommand ztsa stdio %h:%p", "hostkeyalias build", &format!("port {}", road.sshd.port)] {
+        assert!(settings.lines().any(|setting| setting == line), "{line} is missing in\n{settings}");
+    }
+    assert!(!ssh(&["-G", "github.com"]).contains("proxycommand"), "another host goes through ztsa");
+    assert_eq!(ssh(&[HOST, "echo through"]), "through\n");
 }
