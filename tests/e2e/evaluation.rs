@@ -130,7 +130,7 @@ async fn the_time_from_the_cause_to_the_last_byte_is_measured_and_exported() {
     let text = scrape(metrics).await;
     for outcome in ["suspended", "ended"] {
         let sum = count(&text, &last_byte("sum", outcome));
-        assert!(sum > 0.0 && sum < 5.0, "{outcome}: {sum} s");
+        assert!(sum > 0.0 && sum < 60.0, "{outcome}: {sum} s");
         assert!((count(&text, &last_byte("count", outcome)) - 1.0).abs() < 0.1, "{text}");
     }
     for (series, value) in [

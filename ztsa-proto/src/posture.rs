@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 
 pub use known::{FAMILIES, KNOWN, Known, describe, family, known, ttl};
 pub use signed::{Accepted, Expected, LARGEST_PROOF, MEDIA_TYPE, MOST_PROOFS, PostureError, TYP, check, sign};
-pub use wanted::{Paths, Product, Wanted};
+pub use wanted::{FINGERPRINT, Paths, Product, Wanted, fingerprint};
 
 /// Says how a check came out; there are no defaults, and unknown is never pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -74,7 +74,11 @@ impl Glewlwyd {
     /// How many refresh tokens the issuer has given out: one for each grant, as each is good for one use.
     pub fn refresh_tokens(&self) -> usize {
         let mut sqlite = command("sqlite3");
-        sqlite.arg(self.folder.join("database")).arg("select count(*) from gpo_refresh_token");
+        // Glewlwyd may be writing just now
+        sqlite
+            .args(["-cmd", ".timeout 10000"])
+            .arg(self.folder.join("database"))
+            .arg("select count(*) from gpo_refresh_token");
         finish(&mut sqlite).ok().trim().parse().unwrap()
     }
 }

@@ -1,6 +1,6 @@
 //! What happens to a live connection when the answer changes, and when it changes back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -14,9 +14,6 @@ use super::timeline::{Told, milliseconds};
 
 /// The administrator's words, which must arrive in front of the person.
 const REASON: &str = "the laptop was reported stolen";
-/// How long the ending of a live connection may take here, with debug builds and a busy machine.
-const ENDING: Duration = Duration::from_secs(5);
-
 type Step<T> = Result<(T, Told), Failure>;
 
 /// Opens a session with the database that would last for minutes.
@@ -48,7 +45,7 @@ pub(super) async fn raise(place: &Place, mut session: Running) -> Step<()> {
     let typed = said(&command);
     let pressed = Instant::now();
     let mut order = Running::start(&mut command)?;
-    let outcome = session.ended(ENDING).await?;
+    let outcome = session.ended(PATIENCE).await?;
     let order = order.ended(PATIENCE).await?;
     let answered = order.ok()?;
     if outcome.status.success() {

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use ztsa_proto::event::{Decoder, Event, EventKind, MEDIA_TYPE};
+use ztsa_proto::{
+    event::{Decoder, Event, EventKind, MEDIA_TYPE},
+    posture::FINGERPRINT,
+};
 
 use super::{ApiError, refusal};
 use crate::{
@@ -20,9 +23,15 @@ pub struct Events {
     stream: Streaming,
     decoder: Decoder,
     ready: VecDeque<Event>,
+    wanted: Option<String>,
 }
 
 impl Events {
+    /// What the gateway asks of devices, as [`fingerprint`](ztsa_proto::posture::fingerprint) has it, where it says so.
+    pub fn wanted(&self) -> Option<&str> {
+        self.wanted.as_deref()
+    }
+
     /// Waits for the next event; pings are left out. `None` when the gateway closed the stream.
     ///
     /// # Errors
@@ -58,7 +67,8 @@ pub(super) async fn open(tokens: &Tokens, url: &str) -> Result<Events, ApiError>
         let refused = match tokens.http().stream(&request).await.map_err(ApiError::Http)? {
             Ok(stream) => {
                 let host = stream.host().to_owned();
-                return Ok(Events { host, stream, decoder: Decoder::new(), ready: VecDeque::new() });
+                let wanted = stream.header(FINGERPRINT).map(str::to_owned);
+                return Ok(Events { host, stream, decoder: Decoder::new(), ready: VecDeque::new(), wanted });
             }
             Err(response) => response,
         };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use ztsa_net::task::Scope;
 use ztsa_proto::event::{Event as Said, EventKind};
+use ztsa_proto::posture::fingerprint;
 use ztsa_proto::problem::{Problem, Retry};
 
 use self::told::{By, Told};
@@ -164,6 +165,7 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
                 backoff = Backoff::default();
                 // a gateway that was away may have forgotten this device's state, and ask for something else by now
                 work.api.tokens().doubt_metadata(std::mem::take(&mut fresh)).await;
+                work.compare(events.wanted()).await;
                 work.api.tokens().forget_reported();
                 work.look.notify_one();
                 let _following = work.reporter.following();
@@ -199,6 +201,17 @@ impl Work {
                 Ok(None) => return None,
                 Err(error) => return Some(error),
             }
+        }
+    }
+
+    /// Forgets the gateway's metadata when the gateway asks for something else than they say: they may be older than a
+    /// change that was told before anybody listened here.
+    async fn compare(&self, wanted: Option<&str>) {
+        let known = self.api.posture_wanted().await;
+        if let (Some(wanted), Ok(known)) = (wanted, known)
+            && fingerprint(&known) != wanted
+        {
+            self.api.tokens().forget_metadata().await;
         }
     }
 

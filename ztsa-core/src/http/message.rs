@@ -131,6 +131,11 @@ impl Streaming {
         &self.host
     }
 
+    /// A header's value, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
     /// Waits for the next bytes; `None` at the end.
     ///
     /// # Errors

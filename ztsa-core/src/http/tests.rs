@@ -94,7 +94,7 @@ async fn each_way_to_fail_is_told_apart() {
     })
     .await;
     let http = client(&script.url, |_| {});
-    let hurried = client(&script.url, |config| config.timeouts.request = Duration::from_millis(900));
+    let hurried = client(&script.url, |config| config.timeouts.request = Duration::from_secs(3));
     let absent = absent();
     let closed = format!("http://{}", absent.local_addr().unwrap());
     let at = |path: &str| format!("{}{path}", script.url);

@@ -58,7 +58,7 @@ async fn a_lost_answer_has_used_the_code_up() {
         ("grant_type", crate::desk::DEVICE_CODE),
         ("device_code", started.text("device_code")),
     ];
-    let lost = desk.http.post(desk.at("/token")).form(&fields).timeout(Duration::from_millis(500)).send().await;
+    let lost = desk.http.post(desk.at("/token")).form(&fields).timeout(Duration::from_secs(5)).send().await;
     assert!(lost.unwrap_err().is_timeout());
     desk.post("/token", &fields).await.refused(400, "invalid_grant");
 }

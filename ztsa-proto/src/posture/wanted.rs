@@ -62,6 +62,18 @@ impl Wanted {
     }
 }
 
+/// The header with which the answer to a client that follows events says what is asked for now, as [`fingerprint`] has it.
+pub const FINGERPRINT: &str = "ztsa-posture";
+
+/// Tells one list of wanted checks from another: the first half of the SHA-256 of its JSON, as hexadecimal digits.
+#[must_use]
+pub fn fingerprint(wanted: &[Wanted]) -> String {
+    // names, paths and digests always write
+    let json = serde_json::to_vec(wanted).unwrap_or_default();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &json);
+    digest.as_ref().iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 impl Paths {
     /// Gives the path on an operating system: `linux`, `macos` or `windows`.
     #[must_use]

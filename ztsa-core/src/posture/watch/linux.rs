@@ -190,7 +190,7 @@ mod tests {
     }
 
     async fn soon(watch: &mut Watch) -> bool {
-        tokio::time::timeout(Duration::from_secs(10), watch.changed()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(60), watch.changed()).await.is_ok()
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ fn config(folder: &Folder, endpoint: &str) -> config::Audit {
         ca_file: None,
         batch: 512,
         every: Duration::from_millis(10),
-        timeout: Duration::from_secs(1),
+        timeout: Duration::from_secs(30),
         outbox: 1_000_000,
     };
     config::Audit { otlp: Some(otlp), ..config::Audit::at(folder.file()) }
@@ -215,7 +215,7 @@ async fn a_collector_that_never_answers_holds_up_nobody_unless_it_must() {
     let mut config = config(&folder, &endpoint);
     config.when_full = WhenFull::Refuse;
     if let Some(otlp) = &mut config.otlp {
-        otlp.outbox = 100;
+        (otlp.outbox, otlp.timeout) = (100, Duration::from_secs(1));
     }
     let audit = start(&config);
     audit.start(&scope.spawner());

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use ztsa_net::clock::Clock;
 use ztsa_proto::event::{Event, EventKind};
+use ztsa_proto::posture::{FINGERPRINT, fingerprint};
 
 use super::{Answer, Authenticated, Parts, Refused, refuse, with_nonce};
 
@@ -24,7 +25,9 @@ const PING: Duration = Duration::from_secs(20);
 pub(super) async fn follow(State(parts): State<Arc<Parts>>, Authenticated(session): Authenticated) -> Answer {
     let events = parts.engine.events(&session).map_err(|problem| refuse(&parts, Refused::new(problem)))?;
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
-    let mut response = (headers, body(events, parts.clock.clone())).into_response();
+    // asked once it listens: who asked for the metadata before a change hears of it here, whoever asks later by an event
+    let wanted = [(FINGERPRINT, fingerprint(&parts.engine.posture_wanted()))];
+    let mut response = (headers, wanted, body(events, parts.clock.clone())).into_response();
     with_nonce(&parts, &mut response);
     Ok(response)
 }
