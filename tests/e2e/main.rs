@@ -1,5 +1,6 @@
 //! Client library, gateway and issuer in one process, over real sockets on loopback: what a person would notice.
 
+mod capsule;
 mod clock;
 mod condition;
 mod denial;

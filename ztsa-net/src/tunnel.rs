@@ -221,24 +221,23 @@ impl TunnelRecv {
     /// [`TunnelError`]; [`CapsuleError::Truncated`] when the stream ends without FINAL_DATA.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Capsule, TunnelError>> {
         loop {
-            if self.chunk.is_empty() {
-                match ready!(self.stream.poll_data(context)) {
-                    Some(Ok(chunk)) if self.framing == Framing::Capsules => self.chunk = chunk,
-                    Some(Ok(chunk)) if chunk.is_empty() => continue,
-                    Some(Ok(chunk)) => return Poll::Ready(Ok(Capsule::Data(chunk))),
-                    Some(Err(error)) => return Poll::Ready(Err(TunnelError::from_h2(&error))),
-                    None if self.framing == Framing::Plain => return Poll::Ready(Ok(Capsule::Fin)),
-                    None => {
-                        return Poll::Ready(Err(self.decoder.end().err().unwrap_or(CapsuleError::AfterFinal).into()));
-                    }
-                }
-            }
+            // asked without bytes, too: behind the bytes of FINAL_DATA it still owes the FIN
             let before = self.chunk.len();
             let capsule = self.decoder.decode(&mut self.chunk)?;
             let data = if let Some(Capsule::Data(data)) = &capsule { data.len() } else { 0 };
             self.release(before - self.chunk.len() - data);
             if let Some(capsule) = capsule {
                 return Poll::Ready(Ok(capsule));
+            }
+            match ready!(self.stream.poll_data(context)) {
+                Some(Ok(chunk)) if self.framing == Framing::Capsules => self.chunk = chunk,
+                Some(Ok(chunk)) if chunk.is_empty() => {}
+                Some(Ok(chunk)) => return Poll::Ready(Ok(Capsule::Data(chunk))),
+                Some(Err(error)) => return Poll::Ready(Err(TunnelError::from_h2(&error))),
+                None if self.framing == Framing::Plain => return Poll::Ready(Ok(Capsule::Fin)),
+                None => {
+                    return Poll::Ready(Err(self.decoder.end().err().unwrap_or(CapsuleError::AfterFinal).into()));
+                }
             }
         }
     }
