@@ -307,6 +307,7 @@ mod tests {
 
     use super::*;
     use clap::CommandFactory;
+    use proptest::prelude::*;
 
     #[test]
     fn the_tree_is_sound() {
@@ -357,6 +358,26 @@ mod tests {
         for (place, words) in documented {
             if let Err(error) = Cli::try_parse_from(words) {
                 panic!("{place}\n{error}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_is_the_sum_of_its_parts(parts in proptest::collection::vec((0..1_000_000_u64, 0..4_usize), 1..6)) {
+            let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+            let text = parts.iter().fold(String::new(), |text, (number, unit)| format!("{text}{number}{}", units[*unit].0));
+            let sum: u64 = parts.iter().map(|(number, unit)| number * units[*unit].1).sum();
+            prop_assert_eq!(duration(&text).ok(), Some(Duration::from_secs(sum)).filter(|time| !time.is_zero()), "{}", text);
+        }
+
+        #[test]
+        fn any_text_is_a_time_or_is_told_how_to_write_one(text in "[0-9smhd ]{0,30}", other in any::<String>()) {
+            for text in [text, other] {
+                match duration(&text) {
+                    Ok(time) => prop_assert!(!time.is_zero()),
+                    Err(told) => prop_assert!(told.contains("1h30m"), "{}", told),
+                }
             }
         }
     }

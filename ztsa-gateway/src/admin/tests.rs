@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use super::call::{CallError, call};
@@ -193,4 +195,72 @@ async fn a_persons_habits_are_forgotten_on_request() {
         assert_eq!(answer["forgotten"], json!(forgotten));
     }
     assert!(world.engine.habits(&alice.identity.user).is_none());
+}
+
+/// Any request line: an operation, known or not, with members of the right and of the wrong sort, and now and then noise.
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let operations = vec![
+        ("sessions.list", vec![]),
+        ("sessions.revoke", vec!["user", "session", "device", "app", "all", "reason"]),
+        ("risk.set", vec!["score", "user", "device", "session", "reason", "for"]),
+        ("risk.show", vec!["user", "device", "session"]),
+        ("risk.clear", vec!["user", "device", "session"]),
+        ("risk.forget", vec!["user"]),
+        ("devices.list", vec![]),
+        ("devices.approve", vec!["device"]),
+        ("devices.block", vec!["device"]),
+        ("devices.remove", vec!["device"]),
+        ("policy.reload", vec![]),
+        ("policy.explain", vec!["user", "app"]),
+        ("status", vec![]),
+        ("audit.key", vec!["other"]),
+        ("nothing", vec!["user"]),
+    ];
+    let wrong = prop_oneof![any::<i64>().prop_map(Value::from), Just(Value::Null), Just(json!(["x"]))];
+    let value = prop_oneof![6 => ".{0,20}".prop_map(Value::from), 6 => Just(json!("alice")), 1 => wrong];
+    let values = proptest::collection::vec((proptest::bool::weighted(0.7), value), 6);
+    let object =
+        (proptest::sample::select(operations), values, any::<u8>()).prop_map(|((operation, names), values, n)| {
+            let mut line = Map::from_iter([("op".to_owned(), json!(operation))]);
+            for (name, (_, value)) in names.into_iter().zip(values).filter(|(_, (is_said, _))| *is_said) {
+                let value = match name {
+                    "score" => json!(n),
+                    "all" => json!(n % 2 == 0),
+                    "for" => json!(format!("{n}m")),
+                    _ => value,
+                };
+                line.insert(name.to_owned(), value);
+            }
+            Value::Object(line).to_string().into_bytes()
+        });
+    prop_oneof![4 => object, 1 => proptest::collection::vec(any::<u8>(), 0..60)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_line_is_answered_in_one_line_and_what_reads_writes_back_the_same() {
+    let world = World::new();
+    let _alice = world.session("alice", &["dev"], "laptop");
+    let reload = reload::tests::of(&world);
+    let understood = std::cell::Cell::new(0);
+    let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) });
+    let checked = runner.run(&lines(), |line| {
+        let request = serde_json::from_slice::<Request>(&line).ok();
+        if let Some(request) = &request {
+            understood.set(understood.get() + 1);
+            let again = serde_json::to_vec(request).unwrap();
+            prop_assert_eq!(&serde_json::from_slice::<Request>(&again).unwrap(), request);
+        }
+        let answer = answer::answer(&world.engine, &reload, &line, Instant::now());
+        let answer = String::from_utf8(answer).unwrap();
+        prop_assert!(!answer.contains('\n'), "{}", answer);
+        let answer: Map<String, Value> = serde_json::from_str(&answer).unwrap();
+        let error = answer.get("error").and_then(Value::as_str);
+        match answer.get("ok").and_then(Value::as_bool) {
+            Some(true) => prop_assert!(request.is_some() && error.is_none(), "{:?}", answer),
+            ok => prop_assert!(ok == Some(false) && error.is_some_and(|error| !error.is_empty()), "{:?}", answer),
+        }
+        Ok(())
+    });
+    assert_eq!(checked, Ok(()));
+    assert!(understood.get() > 100, "only {} requests were understood", understood.get());
 }

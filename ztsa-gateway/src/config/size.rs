@@ -53,7 +53,10 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Size<MIN, MAX> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, text};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::{Size, parse, text};
 
     #[test]
     fn sizes_read_as_people_write_them() {
@@ -72,5 +75,22 @@ mod tests {
             assert_eq!(parse(input), bytes, "{input:?}");
         }
         assert_eq!((text(1 << 30), text(65_536), text(1000)), ("1GiB".into(), "64KiB".into(), "1000 bytes".into()));
+    }
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_and_bounds_hold(number in 1..2_000_000_u64, shift in 1..4_u64) {
+            let bytes = number << (10 * shift);
+            prop_assert_eq!(parse(&text(bytes)), Some(bytes));
+            let read = serde_json::from_value::<Size<65_536, 1_073_741_824>>(json!(text(bytes)));
+            prop_assert_eq!(read.ok(), (65_536..=1_073_741_824).contains(&bytes).then_some(Size(bytes)));
+        }
+
+        #[test]
+        fn any_text_is_answered(input in ".{0,40}", number: u64, unit in "[KMGT]?i?B?") {
+            let _ = parse(&input);
+            if let Some(bytes) = parse(&format!("{number}{unit}")) {
+                prop_assert!(bytes >= number && bytes % 1024 == 0);
+            }
+        }
     }
 }

@@ -268,3 +268,115 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
+    fn event(class: u32, unmapped: &Value) -> Value {
+        json!({"class_uid": class, "time": 1_700_000_000_000_u64, "status_id": 1, "device": {"uid": KEY},
+            "metadata": {"product": {"name": "ztsa-gateway"}, "event_code": "connect"},
+            "src_endpoint": {"ip": "192.0.2.1"}, "dst_endpoint": {"name": "db"}, "unmapped": unmapped})
+    }
+
+    /// The lines of a person, of a device, and of a decision on both.
+    fn lines(person: &Value, device: &Value, input: &Value) -> [Value; 3] {
+        let text = |sheet: &Value, read: fn(&Value) -> String| digest(&read(sheet));
+        let person_digest = text(person, |p| serde_json::to_string(&Identity::deserialize(p).unwrap()).unwrap());
+        let device_digest = text(device, |d| serde_json::to_string(&DeviceSheet::deserialize(d).unwrap()).unwrap());
+        let mut input = input.clone();
+        (input["person"], input["facts"]) = (json!(person_digest), json!(device_digest));
+        [
+            event(PERSON, &json!({"digest": person_digest, "person": person})),
+            event(DEVICE, &json!({"digest": device_digest, "device": device})),
+            event(DECISION, &json!({"decision": "d1", "policies": ["p"], "input": input})),
+        ]
+    }
+
+    fn read(lines: &[Value], catalogue: &Catalogue) -> Vec<Line> {
+        let mut log = Log::default();
+        lines.iter().map(|line| log.read(line.to_string().as_bytes(), catalogue)).collect()
+    }
+
+    fn sheets() -> impl Strategy<Value = [Value; 3]> {
+        let texts = || proptest::collection::vec(".{0,12}", 0..4);
+        let person = (".{1,12}", proptest::option::of(".{0,12}"), texts(), proptest::option::of(0..9_999_999_999_u64));
+        let person = person.prop_map(|(subject, name, groups, auth_time)| {
+            json!({"user": format!("https://idp.example|{subject}"), "name": name, "email": null, "groups": groups,
+                "acr": null, "amr": groups, "auth_time": auth_time, "issuer": "corp"})
+        });
+        let state = proptest::sample::select(vec!["pass", "fail", "unknown", "not_applicable", "error"]);
+        let facts = proptest::collection::btree_map("[a-z.]{1,12}", (state, proptest::option::of(".{0,12}")), 0..5);
+        let device = facts.prop_map(|facts| {
+            let fact = |(id, (state, value))| (id, json!({"state": state, "value": value}));
+            json!({"device": KEY, "facts": Value::Object(facts.into_iter().map(fact).collect())})
+        });
+        let input = (any::<[u8; 3]>(), texts(), ".{0,3}", proptest::option::of(any::<u64>()), any::<u64>());
+        let input = input.prop_map(|(risk, kinds, country, told, age)| {
+            json!({"v": VERSION, "by": "policy", "device": "approved", "risk": risk, "kinds": kinds, "country": country,
+                "told": told, "age": age, "ages": {"disk.root": age}})
+        });
+        (person, device, input).prop_map(|(person, device, input)| [person, device, input])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn what_was_decided_from_is_recalled_and_nothing_that_was_altered([person, device, input] in sheets()) {
+            prop_assume!(Identity::deserialize(&person).is_ok());
+            let catalogue = Catalogue::default();
+            let whole = lines(&person, &device, &input);
+            let read_back = read(&whole, &catalogue);
+            let [Line::Other, Line::Other, Line::Decision(past)] = read_back.as_slice() else {
+                panic!("{read_back:?}")
+            };
+            prop_assert_eq!(&*past.recalled.identity, &Identity::deserialize(&person).unwrap());
+            prop_assert_eq!(past.recalled.device.as_str(), KEY);
+            prop_assert_eq!(past.answer, Expect::Allow);
+            prop_assert_eq!(&past.recalled.country, input["country"].as_str().unwrap());
+            // somebody gives the person another group, or the device another fact
+            for (line, place, more) in [(0, "/unmapped/person/groups", json!(["admins", "x"])), (1, "/unmapped/device/facts", json!({"x": {"state": "pass"}}))] {
+                let mut altered = whole.clone();
+                *altered[line].pointer_mut(place).unwrap() = more;
+                prop_assume!(altered[line] != whole[line]);
+                let read = read(&altered, &catalogue);
+                prop_assert!(matches!(read[line], Line::Altered), "{:?}", read);
+                prop_assert!(matches!(read[2], Line::Lost(Lost::NoSheet, _)), "{:?}", read);
+            }
+        }
+
+        #[test]
+        fn any_line_is_answered(
+            [person, device, input] in sheets(), bytes in proptest::collection::vec(any::<u8>(), 0..200), number: i64, text in ".{0,20}",
+        ) {
+            let (catalogue, mut log) = (Catalogue::default(), Log::default());
+            prop_assert!(matches!(log.read(&bytes, &catalogue), Line::Foreign));
+            prop_assume!(Identity::deserialize(&person).is_ok());
+            let whole = lines(&person, &device, &input);
+            for other in [json!(number), json!(text), Value::Null, json!([text]), json!({"v": number, "uid": text})] {
+                for place in ["", "/class_uid", "/time", "/status_id", "/metadata", "/device", "/dst_endpoint", "/src_endpoint",
+                    "/unmapped", "/unmapped/input", "/unmapped/person", "/unmapped/digest", "/unmapped/device"] {
+                    for line in &whole {
+                        let mut spoilt = line.clone();
+                        if let Some(there) = spoilt.pointer_mut(place) {
+                            *there = other.clone();
+                        }
+                        let _ = log.read(spoilt.to_string().as_bytes(), &catalogue);
+                    }
+                }
+                // numbers and digests of the input itself, with the sheets known
+                for member in ["v", "risk", "kinds", "told", "age", "ages", "person", "facts", "by"] {
+                    let mut spoilt = whole.clone();
+                    spoilt[2]["unmapped"]["input"][member] = other.clone();
+                    let _ = read(&spoilt, &catalogue);
+                }
+            }
+        }
+    }
+}
