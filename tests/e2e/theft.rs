@@ -110,7 +110,7 @@ async fn a_grant_for_one_app_does_not_open_another_nor_serve_another_person() {
     let grant = soon("the grant", Api::new(alice.clone()).grant(&request)).await.unwrap().grant;
     let open = async |tokens: &Tokens, to: &str| {
         let pool = Pool::new(tokens.config(), tokens.clone()).unwrap();
-        let options = OpenOptions { grant: Some(grant.clone()), caller: None };
+        let options = OpenOptions { grant: Some(grant.clone()) };
         let opened = soon("the tunnel", pool.open(&to.parse().unwrap(), &options)).await;
         opened.map(drop).map_err(|error| error.problem().map(|problem| problem.code.clone()))
     };

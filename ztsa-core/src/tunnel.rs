@@ -27,8 +27,6 @@ pub use pool::Pool;
 pub struct OpenOptions {
     /// A grant that was obtained before; without it the gateway grants implicitly.
     pub grant: Option<GrantId>,
-    /// Which local program asks (`exe` path), for the gateway's policy and audit.
-    pub caller: Option<String>,
 }
 
 /// An open tunnel to an app. Dropping it resets it.

@@ -35,7 +35,7 @@ impl Dial for Link {
 
     async fn open(&self, to: &Destination, _way: Way, early: &mut Early<'_>) -> Result<Tunnel, Arc<Problem>> {
         let Inner { api, pool, directory, .. } = &*self.client;
-        let options = OpenOptions { grant: directory.grant(to, api.tokens().now()), caller: None };
+        let options = OpenOptions { grant: directory.grant(to, api.tokens().now()) };
         let refused = match pool.open_early(to, &options, early).await {
             Ok(tunnel) => return Ok(tunnel),
             Err(error) => refusal::of_open(error),

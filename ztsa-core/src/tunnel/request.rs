@@ -47,9 +47,6 @@ pub(super) fn build(
     if let Some(grant) = options.grant.as_ref().and_then(|grant| HeaderValue::try_from(grant.to_string()).ok()) {
         request.headers_mut().insert("ztsa-grant", grant);
     }
-    if let Some(caller) = options.caller.as_ref().and_then(|caller| HeaderValue::try_from(caller.as_str()).ok()) {
-        request.headers_mut().insert("ztsa-caller", caller);
-    }
     Ok(request)
 }
 
