@@ -280,3 +280,63 @@ fn pair(times: &Times) -> Value {
 fn round(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn times(micros: u64) -> Times {
+        let mut times = Times::default();
+        (1..=100).for_each(|number| times.add(Duration::from_micros(number * micros)));
+        times
+    }
+
+    fn figures() -> Figures {
+        let mut cost = Cost::default();
+        (cost.client, cost.gateway) = (0.5, 0.75);
+        let load = |part: f64| {
+            let mut load = Throughput::default();
+            load.add([8e9 / part, 4e9 / part, 2e9 / part, 1e9 / part], [cost; WAYS]);
+            load
+        };
+        let small = |micros| Small { openings: times(micros), pings: times(2 * micros), rates: vec![300.0] };
+        let memory = |tunnels, client, gateway| Memory { tunnels, client, gateway };
+        Figures {
+            throughput: [load(1.0), load(2.0), load(4.0), load(8.0)],
+            tunnel: small(10),
+            memory: vec![memory(0, 1000.0, 2000.0), memory(1000, 11_000.0, 22_000.0)],
+            revocation: Revocation { end: times(1000), ..Revocation::default() },
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn the_json_has_every_promised_figure_on_one_line() {
+        let line = figures().json().to_string();
+        assert!(!line.contains('\n'));
+        let json: Value = serde_json::from_str(&line).unwrap();
+        let mut promised = vec![
+            ("/cpu/client".to_owned(), 0.5),
+            ("/cpu/gateway".to_owned(), 0.75),
+            ("/tunnel/p50_us".to_owned(), 500.0),
+            ("/tunnel/p99_us".to_owned(), 990.0),
+            ("/tunnel/per_s".to_owned(), 300.0),
+            ("/ping/p50_us".to_owned(), 1000.0),
+            ("/ping/p99_us".to_owned(), 1980.0),
+            ("/memory/client_kib".to_owned(), 10.0),
+            ("/memory/gateway_kib".to_owned(), 20.0),
+            ("/revocation/p50_ms".to_owned(), 50.0),
+            ("/revocation/p99_ms".to_owned(), 99.0),
+        ];
+        for (load, part) in [("down_1", 1.0), ("up_1", 2.0), ("down_16", 4.0), ("up_16", 8.0)] {
+            let at = |figure: &str| format!("/throughput/{load}/{figure}");
+            promised.extend([(at("mbps"), 1e9 / part), (at("ratio_tls"), 0.25), (at("ratio_tcp"), 0.125)]);
+        }
+        for (path, figure) in promised {
+            let told = json.pointer(&path).and_then(Value::as_f64).unwrap_or_else(|| panic!("no {path} in {line}"));
+            assert!(told.is_finite() && (told - figure).abs() < 1e-3, "{path} is {told}, not {figure}");
+        }
+    }
+}
