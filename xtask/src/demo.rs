@@ -38,11 +38,14 @@ pub(crate) struct Args {
     /// Show the programs as they were built
     #[arg(long, hide = true)]
     no_build: bool,
+    /// Take it for a failure when something cannot be shown here, and try what `--stay` offers
+    #[arg(skip)]
+    insist: bool,
 }
 
-/// Shows the road with the programs as they are, and ends.
+/// Shows the whole road with the programs as they are, tries what it offers to go on with, and ends.
 pub(crate) fn check() -> Result<(), Failure> {
-    run(&Args { stay: false, interactive: false, skip_install: true, no_build: true })
+    run(&Args { stay: true, interactive: false, skip_install: true, no_build: true, insist: true })
 }
 
 /// The Debian packages that the demo shows something with.
@@ -95,8 +98,13 @@ async fn show(args: &Args, workspace: &Workspace, missing: Option<String>) -> Re
         by = interrupted() => { by?; None }
     };
     if args.stay && shown.is_some() && house.proxy.is_some() {
-        invite(&place, &house);
-        shown = interrupted().await.map(|()| shown)?;
+        let invitation = invitation(&place, &house);
+        println!("{invitation}");
+        let tried = async { if args.insist { accept(&place, &invitation).await } else { Ok(()) } };
+        // the first to be polled, so that the signal of the second finds it waiting
+        let (by, tried) = tokio::join!(interrupted(), tried);
+        by?;
+        shown = shown.map(|shown| shown.and(tried));
     }
     if let Some((proxy, _)) = house.proxy {
         proxy.end().await;
@@ -124,6 +132,9 @@ async fn timeline(args: &Args, place: &Place, house: &mut House, missing: Option
     let why = || missing.clone().unwrap_or_else(|| "its programs are not installed".to_owned());
     let database = app::postgres(place, servers).await?.unwrap_or_else(|| Database::Echo { why: why() });
     let shell = app::shell(place, servers).await?;
+    if args.insist {
+        whole(&database, shell.is_some())?;
+    }
     let started = road::start(place, servers, &database, shell.as_ref());
     let Some(gateway) = timeline.step("an issuer, a gateway and private apps run, on loopback only", started).await
     else {
@@ -157,6 +168,21 @@ async fn timeline(args: &Args, place: &Place, house: &mut House, missing: Option
     timeline.end()
 }
 
+/// Insists that everything can be shown.
+fn whole(database: &Database, shell: bool) -> Result<(), Failure> {
+    let real = matches!(database, Database::Postgres { .. });
+    let lacking = [(real, "PostgreSQL"), (shell, "OpenSSH")].into_iter().filter(|(here, _)| !here);
+    let lacking: Vec<&str> = lacking.map(|(_, name)| name).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Wrong(format!(
+        "the demo cannot be shown whole: {} is not installed here; run `cargo xtask test`, or install {}",
+        lacking.join(" and "),
+        PACKAGES.join(" ")
+    )))
+}
+
 /// A live connection, the administrator's word, and the way back.
 async fn risk(timeline: &mut Timeline, place: &Place, database: &Database) {
     let live = timeline.step("she works in a live session", risk::stay(place, database)).await;
@@ -166,26 +192,46 @@ async fn risk(timeline: &mut Timeline, place: &Place, database: &Database) {
     timeline.step("her risk falls: it works again, without a new login", risk::fall(place, database)).await;
 }
 
-/// Prints commands to try.
-fn invite(place: &Place, house: &House) {
-    println!("\nEverything stays up until Ctrl-C. In another terminal:\n");
+/// Writes commands to try.
+fn invitation(place: &Place, house: &House) -> String {
+    let mut lines = vec!["\nEverything stays up until Ctrl-C. In another terminal:\n".to_owned()];
     for (name, value) in place.variables() {
         match name {
-            "PATH" => println!("  export PATH=\"{}:$PATH\"", place.programs.display()),
+            "PATH" => lines.push(format!("  export PATH=\"{}:$PATH\"", place.programs.display())),
             "LANG" => {}
-            _ => println!("  export {name}=\"{value}\""),
+            _ => lines.push(format!("  export {name}=\"{value}\"")),
         }
     }
-    println!("\n  ztsa apps\n  ztsa connect db-prod -- psql\n  ztsa why payroll");
+    lines.push("\n  ztsa apps\n  ztsa connect db-prod -- psql\n  ztsa why payroll".to_owned());
     if let Some((_, address)) = &house.proxy {
-        println!("  curl --proxy socks5h://{address} http://wiki.ztsa/");
+        lines.push(format!("  curl --proxy socks5h://{address} http://wiki.ztsa/"));
     }
     if place.join("ssh/config").is_file() {
-        println!("  ssh -F {} -o ProxyCommand=\"ztsa stdio %h:%p\" bastion", place.join("ssh/config").display());
+        let config = place.join("ssh/config");
+        lines.push(format!("  ssh -F {} -o ProxyCommand=\"ztsa stdio %h:%p\" bastion", config.display()));
     }
-    println!("  ztsa-gateway risk set alice 70 --reason \"a look at it\"    # what is open pauses");
-    println!("  ztsa-gateway risk clear alice                            # and goes on\n  ztsa-gateway sessions list");
-    println!("  less {}\n", place.join("gateway/audit.ndjson").display());
+    lines.push("  ztsa-gateway risk set alice 70 --reason \"a look at it\"    # what is open pauses".to_owned());
+    lines.push("  ztsa-gateway risk clear alice                            # and goes on".to_owned());
+    lines.push("  ztsa-gateway sessions list".to_owned());
+    lines.push(format!("  less {}\n", place.join("gateway/audit.ndjson").display()));
+    lines.join("\n")
+}
+
+/// Does as the invitation says, in a shell as a person's, and presses Ctrl-C.
+async fn accept(place: &Place, invitation: &str) -> Result<(), Failure> {
+    let takes_part = |line: &&str| !line.is_empty() && !line.starts_with("Everything") && !line.starts_with("less ");
+    let lines: Vec<&str> = invitation.lines().map(str::trim).filter(takes_part).collect();
+    let mut shell = tokio::process::Command::new("bash");
+    shell.args(["-uc", &lines.join("\n")]).env("PSQLRC", "/dev/null").env("HOME", place.join("home"));
+    let tried = process::finish(&mut shell).await;
+    let interrupt = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+    let said = tried?.ok()?;
+    interrupt.map_err(|error| Failure::Wrong(format!("Ctrl-C cannot be pressed: {error}")))?;
+    let seen = |what: &str| {
+        let lacks = || Failure::Wrong(format!("the commands to try do not show {what}:\n{said}"));
+        said.contains(what).then_some(()).ok_or_else(lacks)
+    };
+    ["db-prod", "payroll is for the operations team", "The wiki"].into_iter().try_for_each(seen)
 }
 
 /// Waits until somebody wants the demo to end: Ctrl-C, a supervisor, or the terminal that closes.
@@ -200,4 +246,22 @@ async fn interrupted() -> Result<(), Failure> {
     }
     println!("\nstopping");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demo_that_cannot_show_everything_is_a_failure_where_it_is_a_check() {
+        let real = Database::Postgres { port: 5432, version: "15".to_owned() };
+        let echo = Database::Echo { why: "none".to_owned() };
+        assert!(whole(&real, true).is_ok());
+        for (database, shell, lacking) in
+            [(&real, false, "OpenSSH is"), (&echo, true, "PostgreSQL is"), (&echo, false, "PostgreSQL and OpenSSH")]
+        {
+            let told = whole(database, shell).unwrap_err().to_string();
+            assert!(told.contains(lacking) && told.contains("install postgresql"), "{told}");
+        }
+    }
 }
