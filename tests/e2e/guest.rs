@@ -51,11 +51,11 @@ async fn socks4a_and_ipv6_and_bytes_that_come_early_work() {
     soon("the answer", stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(answer[..2], [0, 90]);
     assert_eq!(crate::server::take(&mut stream, 5).await, "early");
-    if let Some(six) = proxy.local_addrs().iter().find(|address| address.is_ipv6()) {
-        let (code, mut stream) = socks5(*six, "echo", 7).await;
-        assert_eq!(code, 0);
-        echo(&mut stream, "by IPv6").await;
-    }
+    let six = *proxy.local_addrs().iter().find(|address| address.is_ipv6()).expect("a port on ::1, as on 127.0.0.1");
+    assert_eq!(six.port(), proxy.local_addr().port());
+    let (code, mut stream) = socks5(six, "echo", 7).await;
+    assert_eq!(code, 0);
+    echo(&mut stream, "by IPv6").await;
     let mut stream = send(proxy.local_addr(), b"CONNECT echo:7 HTTP/1.0\r\n\r\nearly").await;
     assert!(head(&mut stream).await.contains(" 200 "));
     assert_eq!(crate::server::take(&mut stream, 5).await, "early");

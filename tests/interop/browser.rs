@@ -16,13 +16,25 @@ fn chromium_opens_a_private_page_by_a_pac_file() {
     let ready = proxy.line(".pac");
     let pac: String =
         ready[ready.find("http://").unwrap()..].chars().take_while(|c| !matches!(c, '"' | ' ' | '\n')).collect();
-    let mut chromium = home.command("chromium");
-    chromium.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
-    chromium.args(["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=10000"]);
-    chromium.arg(format!("--user-data-dir={}", home.folder().join("chromium").display()));
-    chromium.args([format!("--proxy-pac-url={pac}"), "--dump-dom".to_owned()]);
-    let outcome = finish(chromium.arg(format!("http://{HOST}:{}/", server.port)));
-    assert!(outcome.stdout.contains("the private wiki"), "{outcome}\nproxy: {}", proxy.log());
-    // what is no app does not come to us: the file sends it elsewhere
-    assert_eq!(server.requests().matches("GET / HTTP/1.1").count(), 1, "{}", server.requests());
+    // what is no app must not come to us: the browser would find this site by itself, and we do not know it
+    let (public, elsewhere) = (HttpServer::start(), "www.example");
+    let open = |name: &str, url: &str| {
+        let mut chromium = home.command("chromium");
+        chromium.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
+        chromium.args(["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=10000"]);
+        chromium.arg(format!("--user-data-dir={}", home.folder().join(name).display()));
+        chromium.arg(format!("--host-resolver-rules=MAP {elsewhere} 127.0.0.1"));
+        chromium.args([format!("--proxy-pac-url={pac}"), "--dump-dom".to_owned()]);
+        finish(chromium.arg(url))
+    };
+    for (name, url, site) in [
+        ("private", format!("http://{HOST}:{}/", server.port), &server),
+        ("public", format!("http://{elsewhere}:{}/", public.port), &public),
+    ] {
+        let outcome = open(name, &url);
+        assert!(outcome.stdout.contains("the private wiki"), "{name}: {outcome}\nproxy: {}", proxy.log());
+        assert_eq!(site.requests().matches("GET / HTTP/1.1").count(), 1, "{name}: {}", site.requests());
+    }
+    let said = [proxy.log(), gateway.audit()].concat();
+    assert!(said.contains("handbook") && !said.contains(elsewhere), "{said}");
 }

@@ -67,18 +67,21 @@ fn curl_reads_a_page_by_http_connect() {
 }
 
 #[test]
-fn curl_without_a_tunnel_is_answered_sensibly() {
+fn curl_without_a_tunnel_reads_the_page_and_is_told_what_it_may_not_have() {
     let road = road();
-    // `GET http://..` in absolute form: either the page, or an answer that says what to do
-    let outcome =
-        road.curl(&["--proxy", &format!("http://{}", road.address), "--write-out", "\n%{http_code}", &road.url]);
-    assert_eq!(outcome.code, Some(0), "{outcome}");
-    let (body, code) = outcome.stdout.rsplit_once('\n').unwrap();
-    match code {
-        "200" => assert_eq!(body, PAGE),
-        "405" => assert!(body.contains("CONNECT"), "{body}"),
-        _ => panic!("{outcome}"),
-    }
+    let proxy = format!("http://{}", road.address);
+    let told = ["--proxy", &proxy, "--write-out", "\n%{http_code} %{content_type}"];
+    let curl = |url: &str| {
+        let outcome = road.curl(&[&told[..], &[url]].concat()).ok();
+        let (body, how) = outcome.rsplit_once('\n').unwrap();
+        (body.to_owned(), how.to_owned())
+    };
+    // `GET http://..` in absolute form
+    assert_eq!(curl(&road.url), (PAGE.to_owned(), "200 text/html".to_owned()));
+    assert_eq!(road.server.requests().matches("GET / HTTP/1.1").count(), 1);
+    let (body, how) = curl("http://nowhere.corp.internal/");
+    assert_eq!(how, "404 application/problem+json", "{body}");
+    assert!(body.contains("\"app.unknown\"") && body.contains("ztsa apps"), "{body}");
 }
 
 #[test]

@@ -26,9 +26,9 @@ fn curl_reaches_one_app_with_a_ticket_and_no_other() {
     let url = format!("http://{HOST}:{}/", server.port);
     assert_eq!(curl(&format!("x:{ticket}"), &url).ok(), PAGE);
     let outcome = curl(&format!("x:{ticket}"), &format!("http://pay.corp.internal:{}/", other.port)).exits(56);
-    assert!(outcome.stderr.contains("40"), "{outcome}");
+    assert!(outcome.stderr.contains("response 407"), "{outcome}");
     let outcome = curl("x:no-ticket", &url).exits(56);
-    assert!(outcome.stderr.contains("407"), "{outcome}");
+    assert!(outcome.stderr.contains("response 407"), "{outcome}");
     assert_eq!(server.requests().matches("GET / ").count(), 1);
     assert_eq!(other.requests().matches("GET / ").count(), 0);
 }
@@ -48,5 +48,5 @@ fn a_ticket_for_one_use_opens_one_tunnel() {
     };
     assert_eq!(curl().ok(), PAGE);
     let outcome = curl().exits(56);
-    assert!(outcome.stderr.contains("407"), "{outcome}");
+    assert!(outcome.stderr.contains("response 407"), "{outcome}");
 }
