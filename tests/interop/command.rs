@@ -1,14 +1,14 @@
 //! Commands of `ztsa` beside a running gateway, as people and scripts call them.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::gateway::{App, Gateway};
 use crate::home::Home;
-use crate::process::{PATIENCE, finish, free_port, until};
+use crate::process::{PATIENCE, Process, finish, free_port, until};
 
 #[test]
 fn who_waits_has_the_app_when_it_comes_and_the_reason_stands_in_the_audit_log() {
@@ -51,6 +51,41 @@ fn posture_says_who_asks_and_which_apps_need_what() {
     assert_eq!((&disk["asked_by"], &disk["needed_by"]), (&told["sent_to"], &serde_json::json!(["echo"])), "{told}");
     let shown = finish(&mut home.ztsa(&["posture"])).ok();
     assert!(shown.contains("needed by echo") && shown.contains(&gateway.url), "{shown}");
+}
+
+#[test]
+fn who_watches_sees_what_happens_to_the_connections_of_other_processes() {
+    let gateway = Gateway::dev(&[]);
+    let home = Home::signed_in(&gateway);
+    let (_forward, address) = home.forward("echo");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    let mut status = home.ztsa(&["status", "--watch", "--json"]);
+    let mut watch = Process::start("watch", home.folder(), &mut status);
+    let status: Value = serde_json::from_str(&watch.line("\"signed_in\"")).unwrap();
+    assert_eq!(status["signed_in"], true, "{status}");
+    // again and again: when it has begun to listen is not told
+    let told = watch.shows("a pause", |log| {
+        gateway.admin(&["risk", "set", "alice", "70", "--reason", "a badge was lost"]).ok();
+        gateway.admin(&["risk", "clear", "alice"]).ok();
+        let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.find(|line| line.contains("\"suspended\"")).map(str::to_owned)
+    });
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["event"], &told["app"]), (&"suspended".into(), &"echo".into()), "{told}");
+    assert!(told.to_string().contains("a badge was lost"), "{told}");
+}
+
+#[test]
+fn a_sign_in_can_be_photographed() {
+    let gateway = Gateway::dev(&[]);
+    let home = Home::new(&gateway);
+    let outcome = finish(&mut home.ztsa(&["login", "--device", "--no-open", "--qr", &gateway.url])).exits(0);
+    let is_drawn = |line: &&str| line.chars().count() > 20 && line.chars().all(|letter| " ▀▄█".contains(letter));
+    assert!(outcome.stderr.lines().filter(is_drawn).count() > 10, "{outcome}");
+    assert!(outcome.stderr.contains("and enter the code"), "{outcome}");
 }
 
 #[test]
