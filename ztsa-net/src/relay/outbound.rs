@@ -125,12 +125,15 @@ fn poll_read<R: AsyncRead + Unpin>(
 /// access changes.
 async fn wait_open(access: &mut watch::Receiver<Access>, send: &mut TunnelSend, tell: bool) -> Result<(), End> {
     let mut told: Option<Arc<Problem>> = None;
+    // its end is told even where the pause was not: the peer may have heard of that in another way
+    let mut paused = false;
     loop {
         let now = access.borrow_and_update().clone();
         let word = match &now {
-            Access::Open if told.is_none() || !tell => return Ok(()),
+            Access::Open if !paused || !tell => return Ok(()),
             Access::Open => Some(Notice::Resume),
             Access::Suspended(problem) => {
+                paused = true;
                 let news = tell && told.as_ref().is_none_or(|told| told.code != problem.code);
                 news.then(|| Notice::Suspend(Box::new(Problem::clone(problem))))
             }
@@ -150,7 +153,7 @@ async fn wait_open(access: &mut watch::Receiver<Access>, send: &mut TunnelSend, 
                 if let Some(word) = &word {
                     send.notice(word).map_err(End::Tunnel)?;
                 }
-                told = if let Access::Suspended(problem) = now { Some(problem) } else { None };
+                (told, paused) = if let Access::Suspended(problem) = now { (Some(problem), true) } else { (None, false) };
             }
         }
     }
