@@ -156,7 +156,7 @@ impl Leases {
         self.table().traffic()
     }
 
-    /// Says until when a paused tunnel waits.
+    /// Says until when a paused tunnel waits, by the steady clock.
     pub fn waits_until(&self, tunnel: TunnelId) -> Option<UnixTime> {
         self.table().waits_until(tunnel)
     }
@@ -178,7 +178,7 @@ impl Leases {
         tunnel.change(Access::Ended(Arc::clone(problem)), cause)
     }
 
-    /// Pauses one tunnel until `until` at the latest; says whether that changed anything.
+    /// Pauses one tunnel until `until` of the steady clock at the latest; says whether that changed anything.
     pub fn suspend(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>, until: UnixTime, cause: Option<Cause>) -> bool {
         // one lock around both: a pause without a deadline would last for ever
         let mut table = self.table();
@@ -203,7 +203,7 @@ impl Leases {
         restored
     }
 
-    /// Ends the tunnels that stayed paused beyond their grace time, each for the reason it was paused for.
+    /// Ends the tunnels that stayed paused beyond their grace time, each for the reason it was paused for. `now` is the steady clock's.
     pub fn end_overdue(&self, now: UnixTime, cause: Option<Cause>) -> Vec<Arc<Tunnel>> {
         let mut overdue = self.table().overdue(now);
         overdue.retain(|tunnel| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ztsa_proto::time::UnixTime;
 
@@ -12,47 +12,69 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System,
-    Manual(Arc<AtomicU64>),
+    System { wall: UnixTime, since: Instant },
+    Manual(Arc<Hands>),
+}
+
+/// What a manual clock shows.
+#[derive(Debug)]
+struct Hands {
+    wall: AtomicU64,
+    steady: AtomicU64,
 }
 
 /// Moves a manual [`Clock`].
 #[derive(Debug, Clone)]
-pub struct ClockHand(Arc<AtomicU64>);
+pub struct ClockHand(Arc<Hands>);
 
 impl Clock {
     /// Returns the system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System { wall: wall(), since: Instant::now() })
     }
 
     /// Returns a clock that stands at `start` until its hand moves it.
     #[must_use]
     pub fn manual(start: UnixTime) -> (Self, ClockHand) {
-        let time = Arc::new(AtomicU64::new(start.0));
-        (Self(Source::Manual(time.clone())), ClockHand(time))
+        let hands = Arc::new(Hands { wall: AtomicU64::new(start.0), steady: AtomicU64::new(start.0) });
+        (Self(Source::Manual(hands.clone())), ClockHand(hands))
     }
 
     /// Returns the time now, in whole seconds. A system clock before 1970 reads as 0.
     #[must_use]
     pub fn now(&self) -> UnixTime {
         match &self.0 {
-            Source::System => UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
-            Source::Manual(time) => UnixTime(time.load(Ordering::SeqCst)),
+            Source::System { .. } => wall(),
+            Source::Manual(hands) => UnixTime(hands.wall.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Returns the time that this clock would show had nobody set it since it was made: it goes on evenly, whatever becomes
+    /// of the wall clock. For deadlines that last some minutes and are told as a number of seconds.
+    #[must_use]
+    pub fn steady(&self) -> UnixTime {
+        match &self.0 {
+            Source::System { wall, since } => wall.plus(since.elapsed()),
+            Source::Manual(hands) => UnixTime(hands.steady.load(Ordering::SeqCst)),
         }
     }
 }
 
+fn wall() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
 impl ClockHand {
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+        self.0.wall.fetch_add(by.as_secs(), Ordering::SeqCst);
+        self.0.steady.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    /// Sets the clock.
+    /// Sets the clock, as somebody does who corrects it: no time passes.
     pub fn set(&self, to: UnixTime) {
-        self.0.store(to.0, Ordering::SeqCst);
+        self.0.wall.store(to.0, Ordering::SeqCst);
     }
 }
 
@@ -65,9 +87,9 @@ mod tests {
         let (clock, hand) = Clock::manual(UnixTime(100));
         let copy = clock.clone();
         hand.advance(Duration::from_secs(5));
-        assert_eq!(copy.now(), UnixTime(105));
+        assert_eq!((copy.now(), copy.steady()), (UnixTime(105), UnixTime(105)));
         hand.set(UnixTime(1));
-        assert_eq!(clock.now(), UnixTime(1));
+        assert_eq!((clock.now(), clock.steady()), (UnixTime(1), UnixTime(105)), "time passes only by itself");
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn tunnel(engine: &Engine, tunnel: &Tunnel) -> Value {
         "down": tunnel.down(),
         "ticket": tunnel.ticket,
         "access": access,
-        "waits_until": engine.leases().waits_until(tunnel.id),
+        "waits_until": engine.waits_left(tunnel.id).map(|left| engine.now().plus(left)),
         "code": code,
     })
 }

@@ -18,14 +18,14 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Counts and remembers.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
-    /// When each policy was last warned of; those that fail are few.
+    /// When each policy was last warned of, by the steady clock; those that fail are few.
     warned: Mutex<HashMap<String, UnixTime>>,
     stale: Mutex<Stale>,
 }
 
 #[derive(Debug, Default)]
 struct Stale {
-    /// Since when the store cannot be written.
+    /// Since when the store cannot be written, by the steady clock.
     since: Option<UnixTime>,
     /// Whether the tunnels concerned were told.
     told: bool,
@@ -33,11 +33,11 @@ struct Stale {
 
 impl Engine {
     /// Warns of policies that could not be evaluated: at most once a minute and policy.
-    pub(super) fn doubt_policies(&self, decision: &Decision, now: UnixTime) {
+    pub(super) fn doubt_policies(&self, decision: &Decision) {
         if decision.failed.is_empty() {
             return;
         }
-        let doubt = &self.inner.doubt;
+        let (doubt, now) = (&self.inner.doubt, self.inner.clock.steady());
         let mut warned = doubt.warned.lock().unwrap_or_else(PoisonError::into_inner);
         for policy in &decision.failed {
             if warned.get(policy).is_some_and(|at| now.since(*at) < AGAIN) {
@@ -52,8 +52,8 @@ impl Engine {
     }
 
     /// Says no where a policy that allows is strict and the gateway has not been able to write its store for too long.
-    pub(super) fn doubt_allowance(&self, judged: Judged, now: UnixTime) -> Judged {
-        if !judged.decision.strict || !judged.decision.is_allowed() || !self.is_stale(now) {
+    pub(super) fn doubt_allowance(&self, judged: Judged) -> Judged {
+        if !judged.decision.strict || !judged.decision.is_allowed() || !self.is_stale() {
             return judged;
         }
         let detail =
@@ -62,13 +62,14 @@ impl Engine {
     }
 
     /// Judges live tunnels again when the store has been out for too long, and when it is back.
-    pub(super) fn sweep_stale(&self, now: UnixTime) -> Changed {
-        let is_stale = self.is_stale(now);
+    pub(super) fn sweep_stale(&self) -> Changed {
+        let is_stale = self.is_stale();
         let was = std::mem::replace(&mut self.inner.doubt.stale().told, is_stale);
         if is_stale == was { Changed::default() } else { self.reevaluate(&Selector::All) }
     }
 
-    fn is_stale(&self, now: UnixTime) -> bool {
+    fn is_stale(&self) -> bool {
+        let now = self.inner.clock.steady();
         let mut stale = self.inner.doubt.stale();
         if self.inner.store.healthy() {
             stale.since = None;

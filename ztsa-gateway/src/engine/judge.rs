@@ -86,8 +86,8 @@ impl Engine {
         // what a person may not know of is answered alike whatever their risk
         let outside = policies.is_visible(&request).then(|| self.outside(session, &facets.scores)).flatten();
         let (by, decision) = outside.unwrap_or_else(|| (By::Policy, policies.decide(&request)));
-        self.doubt_policies(&decision, now);
-        self.doubt_allowance(Judged::new(decision, by, facets), now)
+        self.doubt_policies(&decision);
+        self.doubt_allowance(Judged::new(decision, by, facets))
     }
 
     /// Answers for something new, which the gateway itself may have to refuse. `also` is a reason that only this question has.

@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use ztsa_proto::event::EventKind;
-use ztsa_proto::name::{AppName, SessionId};
+use ztsa_proto::name::{AppName, SessionId, TunnelId};
 use ztsa_proto::problem::{self, Problem};
 use ztsa_proto::time::UnixTime;
 
@@ -93,8 +93,9 @@ impl Engine {
                     let on_change =
                         judged.decision.on_change.or_else(|| tunnel.on_change()).unwrap_or(OnChange::Terminate);
                     if on_change == OnChange::Suspend {
-                        let until = self.waits_until(tunnel, now);
-                        let told = || Arc::new(Problem::clone(problem).with_wait(until.since(now).as_secs()));
+                        let steady = self.inner.clock.steady();
+                        let until = self.waits_until(tunnel, steady);
+                        let told = || Arc::new(Problem::clone(problem).with_wait(until.since(steady).as_secs()));
                         let problem = waiting.entry(until).or_insert_with(told);
                         changed.suspended += usize::from(self.suspend_tunnel(tunnel, problem, step_up, until));
                     } else {
@@ -105,10 +106,15 @@ impl Engine {
         }
     }
 
-    /// Until when a tunnel that may not go on at `now` waits: another reason does not prolong a pause.
+    /// Until when a tunnel that may not go on at `now` waits, both by the steady clock: another reason does not prolong a pause.
     fn waits_until(&self, tunnel: &Tunnel, now: UnixTime) -> UnixTime {
         let paused = tunnel.is_suspended().then(|| self.inner.leases.waits_until(tunnel.id)).flatten();
         paused.unwrap_or_else(|| now.plus(self.inner.config.load().risk.suspend_grace))
+    }
+
+    /// Says how long a paused tunnel waits still.
+    pub fn waits_left(&self, tunnel: TunnelId) -> Option<Duration> {
+        Some(self.inner.leases.waits_until(tunnel)?.since(self.inner.clock.steady()))
     }
 
     pub(super) fn end_tunnel(&self, tunnel: &Arc<Tunnel>, problem: &Arc<Problem>) -> bool {
@@ -193,10 +199,10 @@ impl Engine {
     /// Looks at what time alone changes: grace times, signals, grants, tickets and sessions that ran out.
     pub fn sweep(&self) -> Changed {
         let engine = self.because_of(Why::Time);
-        let now = engine.inner.clock.now();
-        let mut changed = engine.end_overdue(now);
+        let (now, steady) = (engine.inner.clock.now(), engine.inner.clock.steady());
+        let mut changed = engine.end_overdue(steady);
         changed += engine.expire(now);
-        changed.ended += engine.end_lapsed(now);
+        changed.ended += engine.end_lapsed(steady);
         engine.keep_history();
         changed
     }
@@ -236,7 +242,7 @@ impl Engine {
         for (session, app) in self.grants().sweep(now) {
             self.tell(&session, EventKind::GrantExpiring, None, Some(&app), None);
         }
-        changed += self.sweep_stale(now);
+        changed += self.sweep_stale();
         changed
     }
 

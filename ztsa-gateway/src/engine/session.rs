@@ -1,12 +1,14 @@
 //! The sessions this node has seen, from sign-in to sign-out, and the events that their clients listen to.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use ztsa_net::clock::Clock;
 use ztsa_proto::event::{Event, EventKind};
 use ztsa_proto::name::{AppName, DeviceId, SessionId, TunnelId, UserId};
 use ztsa_proto::problem::{self, Problem};
@@ -41,24 +43,30 @@ struct Live {
     session: Arc<Session>,
     /// Where its person asked from last; a ticket's bearer may be somewhere else.
     peer: Option<IpAddr>,
+    /// When it lapses unless it is renewed, by the steady clock: one that is set neither ends nor prolongs a session.
+    lapses_at: UnixTime,
     events: Option<broadcast::Sender<Event>>,
 }
 
 impl Engine {
     /// Notes the newest token of a session, and gives what is known of it: what an older token says has been replaced.
     pub(super) fn seen(&self, session: &Arc<Session>) -> Arc<Session> {
-        self.sessions().seen(session, None)
+        Arc::clone(&self.sessions().live(session, &self.inner.clock).session)
     }
 
     /// The same, and from where its person asks.
     pub(super) fn seen_from(&self, session: &Arc<Session>, peer: IpAddr) -> Arc<Session> {
-        self.sessions().seen(session, Some(peer))
+        let mut sessions = self.sessions();
+        let live = sessions.live(session, &self.inner.clock);
+        live.peer = Some(peer);
+        Arc::clone(&live.session)
     }
 
     /// Gives the newest of what is known of a tunnel's session.
     pub(super) fn newest(&self, session: &Arc<Session>) -> Arc<Session> {
         let known = self.sessions().live.get(&session.id).map(|live| Arc::clone(&live.session));
-        known.filter(|known| known.issued_at >= session.issued_at).unwrap_or_else(|| Arc::clone(session))
+        let now = self.inner.clock.now();
+        known.filter(|known| issued(known, now) >= issued(session, now)).unwrap_or_else(|| Arc::clone(session))
     }
 
     /// Follows what happens to the tunnels of a session.
@@ -69,9 +77,7 @@ impl Engine {
     /// `gateway.limit`: as many listen to this session as may.
     pub fn events(&self, session: &Arc<Session>) -> Result<broadcast::Receiver<Event>, Box<Problem>> {
         let mut sessions = self.sessions();
-        sessions.seen(session, None);
-        let live = sessions.live.entry(session.id.clone());
-        let live = live.or_insert_with(|| Live::new(session));
+        let live = sessions.live(session, &self.inner.clock);
         let events = live.events.get_or_insert_with(|| broadcast::channel(EVENTS).0);
         if events.receiver_count() >= LISTENERS {
             let detail = format!("{LISTENERS} programs follow the events of this session, as many as may");
@@ -97,7 +103,8 @@ impl Engine {
         }
     }
 
-    /// Ends the tunnels whose session was not renewed, and forgets sessions that nothing holds on to.
+    /// Ends the tunnels whose session was not renewed, and forgets sessions that nothing holds on to. `now` is the steady
+    /// clock's.
     pub(super) fn end_lapsed(&self, now: UnixTime) -> usize {
         let lapsed = self.sessions().lapsed(now);
         #[cfg(test)]
@@ -108,7 +115,7 @@ impl Engine {
     /// Ends one session that was not renewed, unless it has been meanwhile; gives how many of its tunnels ended.
     fn lapse(&self, session: &SessionId, now: UnixTime) -> usize {
         // whoever is opening a tunnel looks again
-        self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        self.inner.changes.fetch_add(1, atomic::Ordering::SeqCst);
         // under one lock: what is renewed or opened from here on belongs to a session that is there again
         let (live, mut tunnels) = {
             let mut sessions = self.sessions();
@@ -134,12 +141,20 @@ impl Engine {
 }
 
 impl Live {
-    fn new(session: &Arc<Session>) -> Self {
-        Self { session: Arc::clone(session), peer: None, events: None }
+    fn new(session: &Arc<Session>, clock: &Clock) -> Self {
+        // what its token has left, and no more than it ever had: the clock may have been set since it was made
+        let left = |from| session.expires_at.plus(RENEWAL_GRACE).since(from);
+        let lapses_at = clock.steady().plus(left(clock.now()).min(left(session.issued_at)));
+        Self { session: Arc::clone(session), peer: None, lapses_at, events: None }
+    }
+
+    /// Goes on with another token; those who listen stay.
+    fn go_on(&mut self, session: &Arc<Session>, clock: &Clock) {
+        *self = Self { peer: self.peer, events: self.events.take(), ..Self::new(session, clock) };
     }
 
     fn has_lapsed(&self, now: UnixTime) -> bool {
-        self.session.expires_at.plus(RENEWAL_GRACE) <= now
+        self.lapses_at <= now
     }
 
     fn tell(
@@ -157,6 +172,12 @@ impl Live {
             let _ = events.send(Event { id, at, kind, tunnel, app: app.cloned(), problem });
         }
     }
+}
+
+/// When a token was issued, to be compared: one from a time that is yet to come is from before the clock was set back. One
+/// that follows a revocation at once is dated a second ahead.
+fn issued(session: &Session, now: UnixTime) -> (bool, UnixTime) {
+    (session.issued_at <= now.plus(RENEWAL_GRACE), session.issued_at)
 }
 
 /// How many sessions one person may have at a time, on all devices together.
@@ -264,15 +285,16 @@ impl Engine {
 }
 
 impl Sessions {
-    fn seen(&mut self, session: &Arc<Session>, peer: Option<IpAddr>) -> Arc<Session> {
-        let live = self.live.entry(session.id.clone()).or_insert_with(|| Live::new(session));
-        live.peer = peer.or(live.peer);
-        if session.issued_at > live.session.issued_at
-            || (session.issued_at == live.session.issued_at && session.expires_at >= live.session.expires_at)
-        {
-            live.session = Arc::clone(session);
+    fn live(&mut self, session: &Arc<Session>, clock: &Clock) -> &mut Live {
+        let live = self.live.entry(session.id.clone()).or_insert_with(|| Live::new(session, clock));
+        let now = clock.now();
+        let age = |session: &Session| (issued(session, now), session.expires_at);
+        match age(session).cmp(&age(&live.session)) {
+            Ordering::Greater => live.go_on(session, clock),
+            Ordering::Equal => live.session = Arc::clone(session),
+            Ordering::Less => {}
         }
-        Arc::clone(&live.session)
+        live
     }
 
     fn lapsed(&self, now: UnixTime) -> Vec<SessionId> {

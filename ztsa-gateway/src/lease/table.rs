@@ -22,6 +22,7 @@ pub(super) struct Table {
     apps: HashMap<AppName, Ids>,
     grants: HashMap<GrantId, Ids>,
     tickets: HashMap<TicketId, Ids>,
+    /// By the steady clock.
     deadlines: BTreeSet<(UnixTime, TunnelId)>,
     suspended: HashMap<TunnelId, UnixTime>,
     /// What those that are over have carried, up and down.

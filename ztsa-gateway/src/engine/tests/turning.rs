@@ -74,3 +74,38 @@ async fn a_ticket_opens_what_its_person_may_open_now() {
     world.restart(1).await;
     assert_eq!(open(&world), Err("app.unknown".to_owned()), "nor after a restart");
 }
+
+#[test]
+fn a_clock_that_is_set_neither_ends_nor_prolongs_a_session_or_a_pause() {
+    let dev = "@id(\"dev\") permit (principal in Group::\"dev\", action, resource);";
+    let closed = "@id(\"closed\") @on_change(\"suspend\") forbid (principal, action, resource == App::\"db\");";
+    for back in [false, true] {
+        let world = World::with(dev);
+        let alice = world.session("alice", &["dev"], "laptop");
+        let bob = world.session("bob", &["dev"], "desktop");
+        let (hers, his) = (world.open(&alice, "wiki").unwrap(), world.open(&bob, "wiki").unwrap());
+        let paused = world.open(&alice, "db").unwrap();
+        world.policies(&format!("{dev}\n{closed}"));
+        world.engine.reload_policies().unwrap();
+        let hour = Duration::from_secs(3600);
+        let now = world.engine.now();
+        world.hand.set(if back { now.minus(hour) } else { now.plus(hour) });
+        assert_eq!(world.engine.sweep(), Changed::default());
+        world.hand.advance(Duration::from_secs(59));
+        assert_eq!(world.engine.sweep(), Changed::default());
+        assert_eq!(world.engine.waits_left(paused.id()), Some(Duration::from_secs(1)));
+        world.hand.advance(Duration::from_secs(1));
+        assert_eq!(world.engine.sweep().ended, 1);
+        assert_eq!(state(&paused), "ended policy.forbidden");
+        let renewed = world.renew(&bob, &["dev"]);
+        world.engine.seen(&bob);
+        assert!(Arc::ptr_eq(&world.engine.newest(&bob), &renewed), "whatever the clock said when the first was issued");
+        world.hand.advance(Duration::from_secs(299));
+        assert_eq!(world.engine.sweep().ended, 0);
+        world.hand.advance(Duration::from_secs(1));
+        assert_eq!(world.engine.sweep().ended, 1);
+        assert_eq!((state(&hers), state(&his)), ("ended session.lapsed".into(), "open".into()), "back: {back}");
+        world.hand.advance(Duration::from_secs(60));
+        assert_eq!(world.engine.sweep().ended, 1, "renewed a minute later");
+    }
+}
