@@ -41,6 +41,8 @@ pub struct Fact {
     pub value: Option<String>,
     /// How long ago the gateway was told; `None` when it never was.
     pub age: Option<Duration>,
+    /// Who stands behind it: the device itself unless somebody else does.
+    pub assurance: Assurance,
 }
 
 /// Holds every known fact: those that no report gave are there as unknown.
@@ -109,7 +111,36 @@ pub struct Attested {
     pub expires_at: UnixTime,
 }
 
+impl Words {
+    /// Gives the word that counts of each fact.
+    fn now(&self, now: UnixTime) -> BTreeMap<&str, &Attested> {
+        let mut last: BTreeMap<&str, &Attested> = BTreeMap::new();
+        for ((id, _), told) in self.0.iter().filter(|(_, told)| told.expires_at > now) {
+            let known = last.entry(id).or_insert(told);
+            if told.outweighs(known) {
+                *known = told;
+            }
+        }
+        last
+    }
+}
+
 impl Attested {
+    /// Tells it as a check.
+    fn check(&self, id: &str) -> Check {
+        Check {
+            id: id.to_owned(),
+            state: self.state,
+            reason: None,
+            value: None,
+            source: self.source.clone(),
+            assurance: Assurance::ThirdParty,
+            at: self.at,
+            ttl: self.expires_at.since(self.at).as_secs(),
+            took_ms: 0,
+        }
+    }
+
     /// Says which of two sources' words of one fact counts: one that it fails, else the newer.
     fn outweighs(&self, other: &Self) -> bool {
         let rank = |told: &Self| (told.state == State::Fail, told.at);
@@ -123,15 +154,18 @@ impl Attested {
 /// check; then it is unknown.
 pub fn judge(catalogue: &Catalogue, received: Option<&Received>, now: UnixTime) -> Facts {
     let fact = |wanted: &str| {
-        // the device has no say in what only others can tell
-        let received = received.filter(|_| wanted != COMPLIANT)?;
         let id = if wanted == "os.eol" { "os.version" } else { wanted };
-        let (check, at) = received.checks.get(id)?;
+        let (check, at) = received?.checks.get(id)?;
+        // the device has no say in what only others can tell
+        if wanted == COMPLIANT && check.assurance != Assurance::ThirdParty {
+            return None;
+        }
         let age = now.since(*at);
         // a device may ask to be believed for less, never for longer
         let stale = age > Duration::from_secs(check.ttl.min(ztsa_proto::posture::ttl(id))).min(LONGEST);
         let (state, reason) = if stale { (State::Unknown, Some(Reason::Timeout)) } else { (check.state, check.reason) };
-        let fact = Fact { state, reason, value: check.value.as_ref().map(text), age: Some(age) };
+        let (value, assurance) = (check.value.as_ref().map(text), check.assurance);
+        let fact = Fact { state, reason, value, age: Some(age), assurance };
         Some(if wanted == "os.eol" { end_of_life(catalogue, check, &fact, now) } else { fact })
     };
     let facts = catalogue.ids().map(|id| (id.to_owned(), fact(id).unwrap_or_else(|| UNKNOWN.clone()))).collect();
@@ -162,7 +196,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-static UNKNOWN: Fact = Fact { state: State::Unknown, reason: Some(Reason::Absent), value: None, age: None };
+static UNKNOWN: Fact = Fact {
+    state: State::Unknown,
+    reason: Some(Reason::Absent),
+    value: None,
+    age: None,
+    assurance: Assurance::SelfReported,
+};
 
 impl Fact {
     /// Says whether the fact holds. Not knowing is not holding.
@@ -261,17 +301,9 @@ impl Posture {
     pub fn facts(&self, device: &DeviceId, now: UnixTime) -> Facts {
         let mut facts = judge(&self.catalogue, self.last(device).as_deref(), now);
         let attested = self.attested.read().unwrap_or_else(PoisonError::into_inner);
-        let words = attested.get(device).into_iter().flat_map(|words| &words.0);
-        let mut last: BTreeMap<&str, &Attested> = BTreeMap::new();
-        for ((id, _), told) in words.filter(|(_, told)| told.expires_at > now) {
-            let known = last.entry(id).or_insert(told);
-            if told.outweighs(known) {
-                *known = told;
-            }
-        }
-        for (id, told) in last {
-            let age = Some(now.since(told.at));
-            let fact = Fact { state: told.state, reason: None, value: Some(told.source.clone()), age };
+        for (id, told) in attested.get(device).map(|words| words.now(now)).unwrap_or_default() {
+            let (age, value) = (Some(now.since(told.at)), Some(told.source.clone()));
+            let fact = Fact { state: told.state, reason: None, value, age, assurance: Assurance::ThirdParty };
             facts.facts.insert(id.to_owned(), fact);
         }
         facts
@@ -314,10 +346,16 @@ impl Posture {
         over
     }
 
-    /// Gives the checks as the device last reported them, for telling the person.
-    pub fn checks(&self, device: &DeviceId) -> Vec<Check> {
+    /// Gives the checks as the device last reported them, for telling the person, and what others say above that.
+    pub fn checks(&self, device: &DeviceId, now: UnixTime) -> Vec<Check> {
         let last = self.last(device);
-        last.iter().flat_map(|received| received.checks.values()).map(|(check, _)| check.clone()).collect()
+        let own = last.iter().flat_map(|received| &received.checks);
+        let mut checks: BTreeMap<String, Check> = own.map(|(id, (check, _))| (id.clone(), check.clone())).collect();
+        let attested = self.attested.read().unwrap_or_else(PoisonError::into_inner);
+        for (id, told) in attested.get(device).map(|words| words.now(now)).unwrap_or_default() {
+            checks.insert(id.to_owned(), told.check(id));
+        }
+        checks.into_values().collect()
     }
 
     fn last(&self, device: &DeviceId) -> Option<Arc<Received>> {

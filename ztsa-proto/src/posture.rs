@@ -107,6 +107,19 @@ pub enum Assurance {
     ThirdParty,
 }
 
+impl Assurance {
+    /// Gives the word of the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SelfReported => "self",
+            Self::System => "system",
+            Self::Hardware => "hardware",
+            Self::ThirdParty => "third_party",
+        }
+    }
+}
+
 /// Says with which rights the checks were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

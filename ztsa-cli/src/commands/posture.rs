@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use ztsa_core::posture::collect_within;
 use ztsa_net::clock::Clock;
-use ztsa_proto::posture::{Check, Report, State, Wanted, describe, known};
+use ztsa_proto::posture::{Assurance, Check, Report, State, Wanted, describe, known};
+use ztsa_proto::time::UnixTime;
 
 use super::{Context, Done};
 use crate::report::Failure;
-use crate::ui::Style;
+use crate::ui::{Style, span};
 
 /// What was seen, and who wants to know.
 struct Seen {
@@ -20,6 +22,9 @@ struct Seen {
     gateway: Option<String>,
     /// The apps that need each check, as far as this person may know of them.
     needs: BTreeMap<String, Vec<String>>,
+    /// What the gateway knows from others, of the session of whoever has signed in.
+    others: Vec<Check>,
+    now: UnixTime,
 }
 
 pub(crate) async fn run(context: &Context) -> Result<Done, Failure> {
@@ -29,17 +34,23 @@ pub(crate) async fn run(context: &Context) -> Result<Done, Failure> {
         let (report, wanted) = (client.posture().await?, client.posture_wanted().await?);
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
         // only who has signed in may know of apps; the rest is told to everybody
-        let signed_in = client.status().await.is_ok_and(|status| status.sign_in.is_some());
+        let status = client.status().await.ok();
+        let signed_in = status.as_ref().is_some_and(|status| status.sign_in.is_some());
         let apps = if signed_in { client.apps().await.map(|list| list.apps).unwrap_or_default() } else { Vec::new() };
         for app in apps {
             app.needs.into_iter().for_each(|check| needs.entry(check).or_default().push(app.name.to_string()));
         }
-        Seen { report, wanted, gateway: Some(context.settings.config()?.resource()), needs }
+        let known =
+            if signed_in { client.refresh().await.map(|info| info.posture).unwrap_or_default() } else { Vec::new() };
+        let others = others(known, &report);
+        let gateway = Some(context.settings.config()?.resource());
+        Seen { report, wanted, gateway, needs, others, now: client.now() }
     } else {
         // Before the first login: what any gateway may ask.
         let wanted: Vec<Wanted> = known().map(Wanted::from).collect();
-        let report = collect_within(&wanted, "ztsa", Clock::system().now()).await;
-        Seen { report, wanted, gateway: None, needs: BTreeMap::new() }
+        let now = Clock::system().now();
+        let report = collect_within(&wanted, "ztsa", now).await;
+        Seen { report, wanted, gateway: None, needs: BTreeMap::new(), others: Vec::new(), now }
     };
     drop(shown);
     if context.printer.json() {
@@ -68,7 +79,7 @@ impl Seen {
                 (check.id.clone(), text)
             })
             .collect();
-        json!({ "report": self.report, "sent_to": self.gateway, "explanations": explanations })
+        json!({ "report": self.report, "sent_to": self.gateway, "explanations": explanations, "others": self.others })
     }
 
     fn draw(&self, style: Style) -> String {
@@ -78,6 +89,7 @@ impl Seen {
         for check in &self.report.checks {
             self.draw_check(check, width, style, &mut text);
         }
+        self.draw_others(style, &mut text);
         let _infallible = match &self.gateway {
             Some(gateway) if self.report.checks.is_empty() => {
                 write!(text, "\n{gateway} asks for nothing about this device.")
@@ -92,6 +104,20 @@ impl Seen {
         };
         text.push_str("\nIt is what this device says about itself; policy decides which apps need which of it.");
         text
+    }
+
+    fn draw_others(&self, style: Style, text: &mut String) {
+        if self.others.is_empty() {
+            return;
+        }
+        text.push_str("\n\nOthers say of this device, and that counts above its own word:");
+        let width = self.others.iter().map(|check| check.id.len()).max().unwrap_or_default();
+        for check in &self.others {
+            let id = format!("{:<width$}", check.id);
+            let left = span(check.at.plus(Duration::from_secs(check.ttl)).since(self.now).as_secs());
+            let (id, word) = (style.bold(&id), state(check, style));
+            let _infallible = write!(text, "\n{id}  {word}  says {}, for {left} more", check.source);
+        }
     }
 
     fn draw_check(&self, check: &Check, width: usize, style: Style, text: &mut String) {
@@ -134,6 +160,12 @@ impl Seen {
     fn needs_of(&self, check: &Check) -> &[String] {
         self.needs.get(&check.id).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Leaves what others say of what the gateway knows: a certificate that they vouch for is the device's own answer.
+fn others(known: Vec<Check>, report: &Report) -> Vec<Check> {
+    let own = |check: &Check| report.checks.iter().any(|own| own.id == check.id && own.source == check.source);
+    known.into_iter().filter(|check| check.assurance == Assurance::ThirdParty && !own(check)).collect()
 }
 
 fn word(check: &Check) -> &'static str {
@@ -186,7 +218,18 @@ mod tests {
         let wanted = vec![Wanted { path, ..Wanted::from("file.agent") }, Wanted { products, ..Wanted::from("edr") }];
         let report = collect_within(&wanted, "ztsa", Clock::system().now()).await;
         let needs = BTreeMap::from([("file.agent".to_owned(), vec!["wiki".to_owned(), "db".to_owned()])]);
-        let seen = Seen { report, wanted, gateway: Some("https://gw.example".to_owned()), needs };
+        let now = UnixTime(1_795_000_000);
+        let word = |source: &str, assurance| Check {
+            source: source.to_owned(),
+            assurance,
+            at: now.minus(Duration::from_secs(60)),
+            ttl: 3660,
+            ..report.checks[0].clone()
+        };
+        let own = word(&report.checks[0].source, Assurance::ThirdParty);
+        let known = vec![word("acme", Assurance::ThirdParty), own, word("nobody", Assurance::SelfReported)];
+        let others = others(known, &report);
+        let seen = Seen { report, wanted, gateway: Some("https://gw.example".to_owned()), needs, others, now };
         let text = seen.draw(Style::plain());
         for part in [
             "file.agent  fail",
@@ -195,10 +238,14 @@ mod tests {
             "needed by wiki, db",
             "looks for one of acme",
             "sent to https://gw.example",
+            "counts above its own word",
+            "says acme, for 60 min more",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+        assert!(!text.contains("says nobody") && text.matches(", for 60 min more").count() == 1, "{text}");
         let json = seen.as_json();
+        assert_eq!(json["others"][0]["assurance"], "third_party");
         assert_eq!(json["explanations"]["file.agent"]["needed_by"], json!(["wiki", "db"]));
         assert_eq!(json["explanations"]["edr"]["asked_by"], "https://gw.example");
     }

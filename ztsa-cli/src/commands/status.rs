@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use ztsa_core::config::TpmChoice;
 use ztsa_core::token::{SignIn, Status, expiries};
-use ztsa_proto::posture::State;
+use ztsa_proto::posture::{Assurance, State};
 use ztsa_proto::session::{SessionInfo, SignalInfo};
 use ztsa_proto::time::UnixTime;
 
@@ -258,7 +258,10 @@ fn posture(session: &SessionInfo) -> String {
         .posture
         .iter()
         .filter(|check| !matches!(check.state, State::Pass | State::NotApplicable))
-        .map(|check| format!("{} is {}", check.id, check.state))
+        .map(|check| match check.assurance {
+            Assurance::ThirdParty => format!("{} is {}, says {}", check.id, check.state, check.source),
+            _ => format!("{} is {}", check.id, check.state),
+        })
         .collect();
     if !failed.is_empty() {
         let _infallible = write!(text, "; {} (see `ztsa posture`)", failed.join(", "));

@@ -161,7 +161,7 @@ impl Engine {
             expires_at: session.expires_at,
             renew_before: self.inner.store.session(&session.id).map(|row| row.ends_at),
             risk: self.inner.risk.scores(&identity.user, &session.device, &session.id, now).info(),
-            posture: self.inner.posture.checks(&session.device),
+            posture: self.inner.posture.checks(&session.device, now),
         }
     }
 }

@@ -120,7 +120,7 @@ pub struct Auth {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "a check is pass, fail, unknown, not_applicable or error, or a table of state, value and age"
+    expecting = "a check is pass, fail, unknown, not_applicable or error, or a table of state, value, age and assurance"
 )]
 pub enum Fact {
     /// The state alone.
@@ -134,6 +134,8 @@ pub enum Fact {
         /// How many seconds ago.
         #[serde(default)]
         age: u64,
+        /// Who stands behind it; unless said, whoever does of this check.
+        assurance: Option<Assurance>,
     },
 }
 
@@ -296,12 +298,13 @@ impl Case {
     /// Each check came when the case says, the oldest first, and was believed for a day from then on.
     fn reported(&self, now: UnixTime) -> posture::Received {
         let checks = self.posture.iter().map(|(id, fact)| {
-            let (state, value, age) = match fact {
-                Fact::State(state) => (*state, None, 0),
-                Fact::Full { state, value, age } => (*state, value.clone(), *age),
+            let (state, value, age, assurance) = match fact {
+                Fact::State(state) => (*state, None, 0, None),
+                Fact::Full { state, value, age, assurance } => (*state, value.clone(), *age, *assurance),
             };
-            let at = now.minus(Duration::from_secs(age));
-            let (source, assurance) = ("case".to_owned(), Assurance::SelfReported);
+            let usual = if id == posture::COMPLIANT { Assurance::ThirdParty } else { Assurance::SelfReported };
+            let (assurance, at) = (assurance.unwrap_or(usual), now.minus(Duration::from_secs(age)));
+            let source = "case".to_owned();
             Check { id: id.clone(), state, reason: None, value, source, assurance, at, ttl: 86_400, took_ms: 0 }
         });
         let mut checks: Vec<Check> = checks.collect();

@@ -322,14 +322,14 @@ impl Search<'_> {
         for step in steps {
             match step {
                 Step::State(id, state) => {
-                    let fact = scene.facts.fact(id);
-                    let fact =
-                        Fact { state: *state, reason: None, age: Some(Duration::ZERO), value: fact.value.clone() };
+                    let known = scene.facts.fact(id).clone();
+                    let fact = Fact { state: *state, reason: None, age: Some(Duration::ZERO), ..known };
                     scene.facts = scene.facts.with(id, fact);
                 }
                 Step::Lower(id) => {
                     let value = Some("0".to_owned());
-                    let fact = Fact { state: State::Pass, reason: None, age: Some(Duration::ZERO), value };
+                    let known = scene.facts.fact(id).clone();
+                    let fact = Fact { state: State::Pass, reason: None, age: Some(Duration::ZERO), value, ..known };
                     scene.facts = scene.facts.with(id, fact);
                 }
                 Step::SignIn(class) => {

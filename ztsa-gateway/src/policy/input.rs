@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ztsa_proto::name::DeviceId;
-use ztsa_proto::posture::{Reason, State};
+use ztsa_proto::posture::{Assurance, Reason, State};
 use ztsa_proto::time::UnixTime;
 
 use super::Request;
@@ -34,6 +34,9 @@ pub struct Told {
     reason: Option<Reason>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// Lines of before it was written down say nothing.
+    #[serde(default, skip_serializing_if = "is_own")]
+    assurance: Assurance,
 }
 
 /// Holds everything that a [`Request`] refers to.
@@ -99,7 +102,10 @@ impl Request<'_> {
 impl DeviceSheet {
     fn of(request: &Request<'_>) -> Self {
         let known = request.facts.iter().filter(|(_, fact)| fact.age.is_some());
-        let told = |fact: &Fact| Told { state: fact.state, reason: fact.reason, value: fact.value.clone() };
+        let told = |fact: &Fact| {
+            let Fact { state, reason, value, assurance, .. } = fact.clone();
+            Told { state, reason, value, assurance }
+        };
         Self { device: request.device.clone(), facts: known.map(|(id, fact)| (id.to_owned(), told(fact))).collect() }
     }
 }
@@ -130,8 +136,8 @@ impl Recalled {
     ) -> Self {
         let age = |id: &str| input.ages.get(id).copied().or(input.age).map(Duration::from_secs);
         let fact = |(id, told): (&String, &Told)| {
-            let fact = Fact { state: told.state, reason: told.reason, value: told.value.clone(), age: age(id) };
-            (id.clone(), fact)
+            let Told { state, reason, value, assurance } = told.clone();
+            (id.clone(), Fact { state, reason, value, age: age(id), assurance })
         };
         let facts = sheet.into_iter().flat_map(|sheet| &sheet.facts).map(fact);
         let received = input.told.map(|age| now.minus(Duration::from_secs(age)));
@@ -162,6 +168,11 @@ impl Recalled {
             now: self.now,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_own(assurance: &Assurance) -> bool {
+    *assurance == Assurance::SelfReported
 }
 
 /// Gives the value that comes most often, the smallest of those that come equally often.

@@ -67,8 +67,9 @@ entity App in [Tag] = {
 };
 
 // One posture check. `state` is pass, fail, unknown, not_applicable or error; `age` in seconds;
-// `value` is empty unless the state is pass or fail; `number` is the value where it is one, else 1000000000.
-type Fact = { state: String, value: String, number: Long, age: Long };
+// `value` is empty unless the state is pass or fail; `number` is the value where it is one, else 1000000000;
+// `assurance` is self, or third_party where somebody other than the device stands behind it.
+type Fact = { state: String, value: String, number: Long, age: Long, assurance: String };
 
 "#;
 
@@ -266,6 +267,7 @@ fn fact_record(fact: &Fact) -> Result<Value, Cause> {
         ("value", Value::new_string(value.to_owned())),
         ("number", Value::new_long(value.trim().parse().unwrap_or(NO_NUMBER))),
         ("age", Value::new_long(fact.age.map_or(NEVER, |age| seconds(age.as_secs())))),
+        ("assurance", Value::new_string(fact.assurance.as_str().to_owned())),
     ])
 }
 

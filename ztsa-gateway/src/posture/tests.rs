@@ -154,7 +154,7 @@ fn a_report_replaces_the_last_one_and_says_what_got_worse() {
         "what is not said any more does not hold"
     );
     assert!(posture.receive(&phone, with(State::Fail, State::Fail), after(3)).is_empty(), "each device for itself");
-    assert_eq!((posture.checks(&laptop).len(), posture.checks(&phone).len()), (0, 2));
+    assert_eq!((posture.checks(&laptop, NOW).len(), posture.checks(&phone, NOW).len()), (0, 2));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_partial_report_leaves_the_rest_with_its_age() {
         let id = format!("x.acme.c{number}");
         posture.receive(&laptop, partial(vec![pass(&id)]), after(620));
     }
-    assert!(posture.checks(&laptop).len() <= super::MOST_CHECKS);
+    assert!(posture.checks(&laptop, NOW).len() <= super::MOST_CHECKS);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn what_a_device_claims_is_its_own_word() {
     let laptop = SoftwareKey::generate().unwrap().public_key().thumbprint();
     let proud = Check { assurance: Assurance::Hardware, ..check("hw.tpm", State::Pass, None, 60) };
     posture.receive(&laptop, report(vec![proud]), NOW);
-    assert_eq!(posture.checks(&laptop)[0].assurance, Assurance::SelfReported);
+    assert_eq!(posture.checks(&laptop, NOW)[0].assurance, Assurance::SelfReported);
 }
 
 #[test]
@@ -251,4 +251,24 @@ fn while_any_source_says_that_a_fact_fails_it_does_and_each_sources_last_word_is
     assert!(tell("mdm", State::Fail, 180, 200));
     assert_eq!((fact(190).state, fact(201).state), (State::Fail, State::Pass), "what has run out counts no more");
     assert_eq!(posture.expire(after(201)), [(device.clone(), COMPLIANT.to_owned(), "mdm".to_owned())]);
+}
+
+#[test]
+fn what_others_say_is_told_as_theirs_above_the_device_s_own_word() {
+    let posture = Posture::default();
+    let device = ztsa_proto::jws::sha256_base64url(b"laptop").parse().unwrap();
+    let own = vec![check("disk.root", State::Pass, None, 600), check("fw.enabled", State::Pass, None, 600)];
+    posture.receive(&device, report(own), NOW);
+    let told = Attested { state: State::Fail, source: "edr".to_owned(), at: NOW, expires_at: after(300) };
+    assert!(posture.attest(&device, "disk.root", told.clone()) && posture.attest(&device, COMPLIANT, told));
+    let told = |seconds: u64| {
+        let checks = posture.checks(&device, after(seconds)).into_iter();
+        checks.map(|check| (check.id, check.state, check.source, check.assurance, check.ttl)).collect::<Vec<_>>()
+    };
+    let theirs = |id: &str| (id.to_owned(), State::Fail, "edr".to_owned(), Assurance::ThirdParty, 300);
+    let own = |id: &str| (id.to_owned(), State::Pass, "test".to_owned(), Assurance::SelfReported, 600);
+    assert_eq!(told(100), [theirs(COMPLIANT), theirs("disk.root"), own("fw.enabled")]);
+    assert_eq!(told(300), [own("disk.root"), own("fw.enabled")], "it has run out");
+    let assurance = |seconds: u64| posture.facts(&device, after(seconds)).fact("disk.root").assurance;
+    assert_eq!((assurance(100), assurance(300)), (Assurance::ThirdParty, Assurance::SelfReported));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ztsa_proto::grant::GrantRequest;
-use ztsa_proto::posture::State;
+use ztsa_proto::posture::{Assurance, State};
 
 use super::World;
 use super::evaluation::{about, report};
@@ -14,6 +14,7 @@ use crate::audit::{Activity, By};
 use crate::policy::case::Expect;
 use crate::policy::replay::{Filter, Group, Line, Log, Lost, Replay, Report, Turn, find};
 use crate::policy::{Policies, Source};
+use crate::posture::Attested;
 use crate::store::DeviceState;
 
 const RULES: &str = r#"
@@ -270,4 +271,40 @@ async fn no_line_holds_a_token_and_a_decision_is_short() {
     let longest = longest.max().unwrap();
     assert!(longest < 200, "{longest} bytes");
     assert!(Path::new(&world.engine.config().audit.file).exists());
+}
+
+#[tokio::test]
+async fn who_stood_behind_a_fact_is_decided_from_again() {
+    let rules = r#"
+permit (principal, action, resource);
+@id("vouched") forbid (principal, action, resource in Tag::"prod")
+unless { context.device.posture.disk_root.state == "pass" && context.device.posture.disk_root.assurance == "third_party" };
+"#;
+    let world = World::with(rules);
+    let alice = world.session("alice", &["dev"], "laptop");
+    world.engine.posture_reported(&alice.device, report(&world, &[("disk.root", State::Pass)]));
+    assert!(world.open(&alice, "db").is_err(), "its own word is not enough");
+    // what nobody else vouched for is written as it was before anybody could
+    let said = |log: &[Value]| json!(log).to_string().contains("assurance");
+    assert!(!said(&world.log().await));
+    let now = world.engine.now();
+    let told = Attested {
+        state: State::Pass,
+        source: "edr".to_owned(),
+        at: now,
+        expires_at: now.plus(Duration::from_secs(60)),
+    };
+    world.engine.attest(&alice.device, vec![("disk.root".to_owned(), told)]);
+    assert!(world.open(&alice, "db").is_ok());
+    let checks = world.engine.session_info(&alice).posture;
+    let told =
+        checks.iter().map(|check| (check.id.as_str(), check.source.as_str(), check.assurance)).collect::<Vec<_>>();
+    assert_eq!(told, [("disk.root", "edr", Assurance::ThirdParty)], "the person is told whose word it is");
+    world.hand.advance(Duration::from_secs(61));
+    assert!(world.open(&alice, "db").is_err(), "it has run out");
+    assert!(said(&world.log().await));
+    let same = replay(&world, rules, Filter::default());
+    assert_eq!((same.replayed, same.turned()), (3, 0));
+    let own = replay(&world, &rules.replace("third_party", "self"), Filter::default());
+    assert_eq!(own.turned(), 3);
 }

@@ -219,6 +219,47 @@ code = "policy.no_match"
 }
 
 #[test]
+fn a_policy_can_ask_who_stands_behind_a_fact() {
+    check(
+        r#"
+permit (principal, action, resource);
+@id("vouched") @code("posture.disk_root") forbid (principal, action, resource == App::"db-prod")
+unless { context.device.posture.disk_root.state == "pass" && context.device.posture.disk_root.assurance == "third_party" };
+@id("compliant") forbid (principal, action, resource == App::"wiki")
+unless { context.device.posture.device_compliant.state == "pass" };
+@id("own-word") forbid (principal, action, resource == App::"payroll")
+when { context.device.posture.edr.assurance != "self" };
+"#,
+        r#"
+[[case]]
+app = "db-prod"
+posture = { "disk.root" = { state = "pass", assurance = "third_party" } }
+expect = "allow"
+[[case]]
+app = "db-prod"
+posture = { "disk.root" = "pass" }
+expect = "deny"
+code = "posture.disk_root"
+[[case]]
+app = "db-prod"
+posture = { "disk.root" = { state = "fail", assurance = "third_party" } }
+expect = "deny"
+[[case]]
+app = "wiki"
+posture = { "device.compliant" = "pass" }
+expect = "allow"
+[[case]]
+app = "wiki"
+posture = { "device.compliant" = { state = "pass", assurance = "self" } }
+expect = "deny"
+[[case]]
+app = "payroll"
+expect = "allow"
+"#,
+    );
+}
+
+#[test]
 fn a_value_counts_for_as_long_as_it_is_known() {
     check(
         r#"
@@ -345,7 +386,7 @@ fn cases_that_cannot_be_tried_are_refused() {
     let slip =
         |line: &str| parse(&format!("[[case]]\napp = \"wiki\"\nexpect = \"deny\"\n{line}")).unwrap_err().to_string();
     for (line, told) in [
-        ("posture = { \"disk.root\" = { state = \"pass\", vlaue = 12 } }", "state, value and age"),
+        ("posture = { \"disk.root\" = { state = \"pass\", vlaue = 12 } }", "state, value, age and assurance"),
         ("posture = { \"disk.root\" = \"passed\" }", "not_applicable"),
         ("device = \"aproved\"", "approved"),
         ("device = \"\"", "approved"),
