@@ -31,6 +31,7 @@ use crate::store::{NewSignal, Subject};
 pub const SOURCE: &str = crate::risk::DETECTED;
 
 pub use crate::config::risk::PostureWorse;
+pub use posture::failed;
 
 /// Says what happened.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use ztsa_proto::name::{AppName, DeviceId, SessionId, UserId};
-use ztsa_proto::posture::State;
 use ztsa_proto::problem::Problem;
 use ztsa_proto::time::UnixTime;
 
@@ -119,7 +118,7 @@ impl Engine {
     /// Compares a device's facts with what was told of them: what fails now is told, what holds again is taken back.
     pub(super) fn posture_moved(&self, device: &DeviceId, worse: &[String], now: UnixTime) {
         let facts = self.inner.posture.facts(device, now);
-        for check in worse.iter().filter(|check| facts.fact(check).state == State::Fail) {
+        for check in detect::failed(worse, &facts) {
             self.observe_device(device, None, &Event::Worse { device, check });
         }
         let subject = Subject::Device(device.clone());
