@@ -10,6 +10,7 @@ mod orders;
 mod replay;
 mod saving;
 mod turning;
+mod unusual;
 pub(crate) mod world;
 
 pub(crate) use world::World;
