@@ -3,6 +3,7 @@
 mod answers;
 mod changes;
 mod mistakes;
+mod vouched;
 
 use std::path::PathBuf;
 use std::sync::Arc;
