@@ -17,7 +17,8 @@ async fn a_revoked_tunnel_is_reset_at_both_ends_whatever_way_it_came() {
     for way in all_ways(&client, "shop").await {
         let mut events = client.events();
         let (mut near, mut far) = way.meet("shop", &shop).await;
-        pass(&mut near, &mut far, "before").await;
+        // no word that a method could be: the port of a web app waits for the rest of a request
+        pass(&mut near, &mut far, "(before)").await;
         pass(&mut far, &mut near, "before").await;
         let order = json!({"op": "sessions.revoke", "app": "shop", "reason": "the shop is closed"});
         assert_eq!(house.admin(order).await["tunnels"], 1, "{}", way.name());
@@ -38,7 +39,7 @@ async fn a_revoked_tunnel_is_reset_at_both_ends_whatever_way_it_came() {
         assert!(reason.to_string().contains("the shop is closed"), "{}: {reason}", way.name());
         // the sessions stay: the app opens again at once
         let (mut near, mut far) = way.meet("shop", &shop).await;
-        pass(&mut near, &mut far, "after").await;
+        pass(&mut near, &mut far, "(after)").await;
         drop((near, far));
         house.tunnels(0).await;
     }
