@@ -132,6 +132,16 @@ fn an_app_answers_after_the_last_question_and_a_reset_stays_a_reset_through_hapr
     far.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(&mut near), "");
 
+    // the app ends first: what it said arrives, and its end as an end
+    let [mut near, mut far] = shop.meet();
+    pass(&mut near, &mut far, "a question");
+    far.write_all(b"a short answer").unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut near), "a short answer");
+    pass(&mut near, &mut far, "the program still speaks");
+    near.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut far), "");
+
     let [mut near, mut far] = shop.meet();
     pass(&mut far, &mut near, "half an answer");
     reset(&mut abandon(near, far));

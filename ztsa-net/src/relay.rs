@@ -163,7 +163,12 @@ where
         }
     };
     match &end {
-        End::Finished => {}
+        // a peer that is gone by now has had everything
+        End::Finished if tells => drop(send.finish()),
+        End::Finished => {
+            // whoever lets go of a stream before its end resets it
+            let _ = tokio::time::timeout(END_GRACE, recv.ended()).await;
+        }
         End::Access(problem) if tells => {
             meter.stopped();
             // thousands may end at once: all of them stop before the first of them spends time on its goodbye

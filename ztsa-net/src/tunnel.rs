@@ -68,6 +68,8 @@ pub struct TunnelSend {
     stream: SendStream<Bytes>,
     framing: Framing,
     open: bool,
+    /// FINAL_DATA was sent, and END_STREAM was not.
+    owes: bool,
 }
 
 /// The receiving half of a tunnel.
@@ -83,7 +85,7 @@ impl TunnelSend {
     /// Wraps the sending half of an HTTP/2 stream whose tunnel is established.
     #[must_use]
     pub fn new(stream: SendStream<Bytes>, framing: Framing) -> Self {
-        Self { stream, framing, open: true }
+        Self { stream, framing, open: true, owes: false }
     }
 
     /// Waits until bytes may be sent and returns how many ([`BULK_MAX`] at most).
@@ -149,6 +151,29 @@ impl TunnelSend {
             Framing::Capsules => self.send(Bytes::copy_from_slice(&capsule::data_header(0, true)), true),
             Framing::Plain => self.send(Bytes::new(), true),
         }
+    }
+
+    /// Sends the FIN as [`TunnelSend::fin`] does, but leaves the stream open, where the framing can tell the two apart: its
+    /// end follows with [`TunnelSend::finish`]. HAProxy, for one, resets a tunnel whose server ends the stream first.
+    ///
+    /// # Errors
+    /// [`TunnelError`] when the peer reset the tunnel or the connection ended.
+    pub fn final_data(&mut self) -> Result<(), TunnelError> {
+        match self.framing {
+            Framing::Plain => self.fin(),
+            Framing::Capsules => {
+                (self.open, self.owes) = (false, true);
+                self.send(Bytes::copy_from_slice(&capsule::data_header(0, true)), false)
+            }
+        }
+    }
+
+    /// Ends the stream behind [`TunnelSend::final_data`], once the peer has ended its direction, too.
+    ///
+    /// # Errors
+    /// [`TunnelError`] when the peer reset the tunnel or the connection ended.
+    pub fn finish(&mut self) -> Result<(), TunnelError> {
+        if std::mem::take(&mut self.owes) { self.send(Bytes::new(), true) } else { Ok(()) }
     }
 
     /// Tells the peer about its access; [`Notice::End`] is the last word of the tunnel. Where there is no place for
@@ -258,6 +283,17 @@ impl TunnelRecv {
         if bytes > 0 {
             // fails only when more is released than came in, which the callers' counting rules out
             let _ = self.stream.flow_control().release_capacity(bytes);
+        }
+    }
+
+    /// Waits until the peer has ended the stream, or has reset it; what still comes is thrown away. For the time after its
+    /// FIN, which says that nothing comes any more.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn ended(&mut self) {
+        while let Some(Ok(chunk)) = std::future::poll_fn(|context| self.stream.poll_data(context)).await {
+            self.release(chunk.len());
         }
     }
 

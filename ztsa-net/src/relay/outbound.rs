@@ -28,7 +28,8 @@ const VERY_FAST: u128 = 16 * FAST;
 
 /// Moves bytes into the tunnel until the local side's FIN has been sent.
 ///
-/// With `tell`, suspension and resumption are told to the peer.
+/// With `tell`, suspension and resumption are told to the peer, and the stream is left open behind the FIN: the gateway ends it
+/// when both directions are done.
 pub(super) async fn pump<R>(reader: &mut R, send: &mut TunnelSend, shared: &Shared<'_>, tell: bool) -> Result<(), End>
 where
     R: AsyncRead + Unpin + Send,
@@ -47,6 +48,7 @@ where
             });
             match step.await? {
                 None => break,
+                Some(0) if tell => return send.final_data().map_err(End::Tunnel),
                 Some(0) => return send.fin().map_err(End::Tunnel),
                 Some(length) => {
                     shared.meter.sent(length as u64);
