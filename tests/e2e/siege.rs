@@ -93,10 +93,11 @@ async fn a_connection_that_was_warmed_too_early_is_opened_again_unnoticed() {
     let besieged = Besieged::with("unauthenticated_for = \"3s\"").await;
     let (tokens, _) = besieged.house.tokens("alice").await;
     let pool = Pool::new(tokens.config(), tokens.clone()).unwrap();
+    let overdue = || besieged.house.dev.gateway().strangers().tally().overdue;
+    let others = overdue();
     soon("a warm connection", pool.warm()).await.unwrap();
     assert_eq!(pool.usage(), (1, 0));
-    let overdue = || (besieged.house.dev.gateway().strangers().tally().overdue >= 1).then_some(());
-    until("the gateway to say goodbye", overdue).await;
+    until("the gateway to say goodbye", || (overdue() > others).then_some(())).await;
     let (echo, options) = ("echo:7".parse().unwrap(), OpenOptions::default());
     let tunnel = soon("a tunnel", pool.open(&echo, &options)).await.unwrap();
     // and the connection on which somebody is known stays

@@ -165,7 +165,7 @@ const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// How long a posture report without a nonce may be used: five minutes, and clocks that differ by one either way.
 const REPORT_LIFE: Duration = Duration::from_secs(420);
 /// How many new sessions one device begins: each of its programs goes on with the one that is there.
-const BEGINNINGS: Pace = Pace { at_once: 64, a_minute: 10 };
+const BEGINNINGS: Pace = Pace { at_once: 1000, a_minute: 60 };
 /// How many posture reports one device sends: each of its programs reports by itself every five minutes, and a change at once.
 const REPORTS: Pace = Pace { at_once: 240, a_minute: 60 };
 /// A nonce of ours proves the time; the device's own clock is not asked.

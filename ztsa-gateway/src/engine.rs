@@ -104,6 +104,7 @@ struct Inner {
     strangers: Mutex<Bucket>,
     /// How much each device has made it write down of what was refused.
     refusals: Paces<DeviceId>,
+    explanations: Paces<DeviceId>,
     /// Grows with every change that can turn an answer.
     changes: AtomicU64,
     /// Held while policies are read, so that those of an older configuration never follow those of a newer one.
@@ -164,6 +165,7 @@ impl Engine {
             turned_away: Mutex::default(),
             strangers: Mutex::default(),
             refusals: Paces::new(record::REFUSALS),
+            explanations: Paces::new(record::REFUSALS),
             changes: AtomicU64::new(0),
             reading: Mutex::default(),
             turn: Mutex::default(),

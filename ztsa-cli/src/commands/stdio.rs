@@ -35,6 +35,7 @@ pub(crate) async fn run(args: cli::Stdio, context: &Context) -> Result<Done, Fai
         // whoever sits before ssh learns why nothing moves
         let told = async {
             let (mut paused, mut look) = (false, tokio::time::interval(LOOK));
+            look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     () = watch.due() => watch.beat(client.now()),

@@ -157,7 +157,7 @@ fn untold(told: &mut HashSet<Expiry>, near: Vec<Expiry>) -> impl Iterator<Item =
 
 /// Follows the gateway's events for as long as somebody wants them, through every break of the connection.
 async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
-    let (mut backoff, mut fresh) = (Backoff::default(), FRESH);
+    let (mut backoff, mut fresh, mut asked) = (Backoff::default(), FRESH, None);
     while needs.wait_for(|needs| needs.events).await.is_ok() {
         let error = match work.api.events().await {
             Ok(events) => {
@@ -165,11 +165,18 @@ async fn follow(work: Arc<Work>, mut needs: watch::Receiver<Needs>) {
                 backoff = Backoff::default();
                 // a gateway that was away may have forgotten this device's state, and ask for something else by now
                 work.api.tokens().doubt_metadata(std::mem::take(&mut fresh)).await;
-                work.compare(events.wanted()).await;
                 work.api.tokens().forget_reported();
-                work.look.notify_one();
                 let _following = work.reporter.following();
-                work.read(events).await
+                // once for each answer: a newer gateway may ask in words that this client does not know
+                let asks = events.wanted().map(str::to_owned);
+                let news = std::mem::replace(&mut asked, asks.clone()) != asks;
+                let compare = async {
+                    if let Some(asks) = asks.filter(|_| news) {
+                        work.compare(&asks).await;
+                    }
+                    work.look.notify_one();
+                };
+                tokio::join!(work.read(events), compare).0
             }
             Err(error) => Some(error),
         };
@@ -206,11 +213,8 @@ impl Work {
 
     /// Forgets the gateway's metadata when the gateway asks for something else than they say: they may be older than a
     /// change that was told before anybody listened here.
-    async fn compare(&self, wanted: Option<&str>) {
-        let known = self.api.posture_wanted().await;
-        if let (Some(wanted), Ok(known)) = (wanted, known)
-            && fingerprint(&known) != wanted
-        {
+    async fn compare(&self, wanted: &str) {
+        if self.api.posture_wanted().await.is_ok_and(|known| fingerprint(&known) != wanted) {
             self.api.tokens().forget_metadata().await;
         }
     }

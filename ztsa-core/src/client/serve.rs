@@ -1,5 +1,7 @@
 //! Apps as streams, on local ports and on pipes.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use ztsa_net::relay::Meter as _;
 use ztsa_proto::name::{AppName, Destination, HostName};
@@ -15,6 +17,9 @@ use crate::listener::pac;
 use crate::listener::proxy::Proxy;
 use crate::listener::stdio::{self, Carried, StdioError};
 use crate::tunnel::{Early, Settled};
+
+/// How long a port waits for the list of apps, in which its app's other names stand.
+const LIST: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Opens an app as a byte stream, without a local port.
@@ -74,8 +79,12 @@ impl Client {
         let to = self.destination(name).await.map_err(ForwardError::Destination)?;
         let listener = listen.bind().map_err(ForwardError::Listen)?;
         self.inner.keeper.follow();
-        let apps = self.inner.directory.known_apps();
-        let doors = Doors::new(&to, apps.as_deref().and_then(|apps| pac::app_of(apps, &to.host)));
+        let app = match self.inner.directory.known_apps() {
+            Some(apps) => pac::app_of(&apps, &to.host).cloned(),
+            // without the list the port knows the name that was given, and serves all the same
+            None => tokio::time::timeout(LIST, self.app(&to.host)).await.ok().and_then(Result::ok).flatten(),
+        };
+        let doors = Doors::new(&to, app.as_ref());
         Ok(Forward::spawn(listener, to, doors, self.link(), self.inner.reporter.clone()))
     }
 

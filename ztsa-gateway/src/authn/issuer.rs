@@ -15,7 +15,7 @@ use super::cache::{self, Cache};
 use super::error::{IssuerError, TokenFault};
 use super::{AuthnError, AuthnSetupError, IssuerConfig, jwt};
 use crate::config::{self, Tokens};
-use crate::pace::{Bucket, Pace};
+use crate::pace::{Bucket, Pace, Paces};
 
 /// Knows one issuer.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub(super) struct Issuer {
     /// How many questions of devices that are known are under way, and of others.
     known: Semaphore,
     strangers: Semaphore,
-    /// How often others made it ask.
+    /// How often each device that is known made it ask, and how often others did.
+    asked_for: Paces<DeviceId>,
     asked: Mutex<Bucket>,
 }
 
@@ -44,6 +45,8 @@ const STRANGERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often other devices make this gateway ask: anybody can make up a token and a key.
 const PACE: Pace = Pace { at_once: 100, a_minute: 600 };
+/// How often one device that is known does: far more often than it renews a session, and not so often that others wait long.
+const EACH: Pace = Pace { at_once: 600, a_minute: 120 };
 
 /// Says for whom an issuer is asked.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,7 @@ impl Issuer {
             inactive: Cache::new(4096),
             known: Semaphore::new(KNOWN),
             strangers: Semaphore::new(STRANGERS),
+            asked_for: Paces::new(EACH),
             asked: Mutex::default(),
         })
     }
@@ -163,7 +167,9 @@ impl Issuer {
     async fn turn(&self, asker: Asker<'_>, now: UnixTime) -> Result<SemaphorePermit<'_>, AuthnError> {
         let crowded = || self.authority.failed(IssuerError::Crowded);
         let turns = if asker.known { &self.known } else { &self.strangers };
-        if !asker.known {
+        if asker.known {
+            self.asked_for.admit(asker.device.clone(), now).map_err(|_| crowded())?;
+        } else {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             asked.admit(PACE, now).map_err(|_| crowded())?;
         }

@@ -101,9 +101,13 @@ fn session(raw: &File) -> Result<SessionRules, ConfigError> {
 
 fn limits(raw: &file::Limits) -> Limits {
     let max_tunnels = raw.max_tunnels.map_or(50_000, |limit| limit.0);
+    // who was promised so many for a session has them
+    let written = raw.tunnels_per_session.as_ref().map_or(0, |limit| limit.0);
     Limits {
         max_tunnels,
-        tunnels_per_person: raw.tunnels_per_person.map_or(max_tunnels.div_ceil(2), |limit| limit.0),
+        tunnels_per_person: raw
+            .tunnels_per_person
+            .map_or_else(|| max_tunnels.div_ceil(2).max(written), |limit| limit.0),
         tunnels_per_session: raw.tunnels_per_session.map_or(20_000, |limit| limit.0),
         handshakes_per_address: raw.handshakes_per_address.map_or(256, |limit| limit.0),
         unauthenticated_per_address: raw.unauthenticated_per_address.map_or(512, |limit| limit.0),

@@ -28,7 +28,7 @@ impl From<Activity> for Ask<'_> {
     }
 }
 
-/// How many lines one device causes by asking for what it is refused, or why: they must not push what matters out of the
+/// How many lines one device causes by asking for what it is refused, and as many again by asking why: they must not push what matters out of the
 /// files that are kept.
 pub(super) const REFUSALS: Pace = Pace { at_once: 300, a_minute: 60 };
 
@@ -44,7 +44,12 @@ impl Engine {
         judged: &Judged,
     ) {
         let opens = judged.problem().is_none() && ask.activity != Activity::Explain;
-        let others = if opens { Some(0) } else { self.written_down(&session.device, now) };
+        let others = match ask.activity {
+            _ if opens => Some(0),
+            // questions leave room for what was refused
+            Activity::Explain => self.inner.explanations.admit(session.device.clone(), now).ok(),
+            _ => self.written_down(&session.device, now),
+        };
         if let Some(others) = others {
             self.recorded(ask, session, app, peer, now, judged, others);
         }

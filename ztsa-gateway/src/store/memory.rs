@@ -31,12 +31,18 @@ pub(super) struct Memory {
     reasons: HashMap<Subject, String>,
 }
 
+fn tells_auth_time(row: &SessionRow) -> bool {
+    serde_json::from_str::<serde_json::Value>(&row.identity)
+        .is_ok_and(|identity| identity.get("auth_time").is_some_and(|time| !time.is_null()))
+}
+
 /// How many sessions of one person are remembered that have ended.
 pub(super) const ENDED_MOST: usize = 256;
 
 impl Memory {
     /// Keeps a session; where it is a new one, those of its person that ended first are forgotten, but for the last
-    /// [`ENDED_MOST`] and those that a ticket stands on. Gives what was forgotten.
+    /// [`ENDED_MOST`], those that a ticket stands on, and the last that tells that the person's issuer says when they signed in:
+    /// a revocation counts on that. Gives what was forgotten.
     pub(super) fn keep_session(&mut self, row: SessionRow) -> Vec<SessionId> {
         let (user, now) = (row.user.clone(), row.started_at);
         let new = self.insert_session(row);
@@ -48,7 +54,10 @@ impl Memory {
         let mut ended: Vec<(UnixTime, SessionId)> = ended.map(|row| (row.ends_at, row.id.clone())).collect();
         ended.sort_by_key(|(at, _)| *at);
         ended.truncate(ended.len().saturating_sub(ENDED_MOST));
-        let forgotten: Vec<SessionId> = ended.into_iter().map(|(_, id)| id).collect();
+        let mut forgotten: Vec<SessionId> = ended.into_iter().map(|(_, id)| id).collect();
+        if let Some(last) = forgotten.iter().rposition(|id| self.sessions.get(id).is_some_and(tells_auth_time)) {
+            forgotten.remove(last);
+        }
         for id in &forgotten {
             self.forget_session(id);
         }

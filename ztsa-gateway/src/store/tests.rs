@@ -196,6 +196,8 @@ async fn of_what_a_person_began_and_ended_again_and_again_the_last_is_remembered
             ..session(&alice, &laptop)
         }
     }));
+    // the only one that tells when its person signed in
+    begun[1].identity = r#"{"auth_time":1795000000}"#.into();
     store.keep_session(others.clone());
     store.put_ticket(ticket(&ticketed));
     for row in &begun {
@@ -209,16 +211,20 @@ async fn of_what_a_person_began_and_ended_again_and_again_the_last_is_remembered
         rows.sort_by_key(|row| row.started_at);
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    let last = [&begun[..1], &begun[600 - super::memory::ENDED_MOST..], std::slice::from_ref(&live)].concat();
+    let last = [&begun[..2], &begun[600 - super::memory::ENDED_MOST..], std::slice::from_ref(&live)].concat();
     let last: Vec<SessionId> = last.into_iter().map(|row| row.id).collect();
-    assert_eq!(remembered(&store), last, "the ticket's, the last that ended, and the one that goes on");
+    assert_eq!(
+        remembered(&store),
+        last,
+        "the ticket's, what a revocation counts on, the last that ended, and the one that goes on"
+    );
     assert_eq!(store.people_on(&laptop, live.started_at), [alice.clone(), bob.clone()]);
     assert!(store.sessions_of(&bob) == [others]);
     // what is forgotten is still refused while a token of it could live, and a day later is not spoken of
-    let (early, day) = (Subject::Session(begun[1].id.clone()), Duration::from_secs(24 * 3600));
-    assert_eq!(store.cutoff(&early), Some(begun[1].started_at));
-    store.prune(begun[1].started_at.plus(day));
-    assert_eq!(store.cutoff(&early), Some(begun[1].started_at));
+    let (early, day) = (Subject::Session(begun[2].id.clone()), Duration::from_secs(24 * 3600));
+    assert_eq!(store.cutoff(&early), Some(begun[2].started_at));
+    store.prune(begun[2].started_at.plus(day));
+    assert_eq!(store.cutoff(&early), Some(begun[2].started_at));
     store.prune(NOW.plus(day + day));
     assert_eq!(store.cutoff(&early), None);
     assert!(store.cutoff(&Subject::Session(begun[599].id.clone())).is_some());

@@ -48,7 +48,7 @@ enum Failure {
 impl Receiver {
     /// Polls for tokens for as long as it is not dropped.
     pub(super) async fn poll(self: Arc<Self>) {
-        let (mut backoff, mut told) = (Backoff(PAUSES.0), None);
+        let (mut backoff, mut told, mut before) = (Backoff(PAUSES.0), None, Vec::new());
         let mut request = PollRequest { max_events: Some(MOST), return_immediately: Some(false), ..Default::default() };
         loop {
             let began = Instant::now();
@@ -56,9 +56,13 @@ impl Receiver {
                 Ok(None) => tokio::time::sleep(PAUSES.0).await,
                 Ok(Some(brought)) => {
                     (backoff, told) = (Backoff(PAUSES.0), None);
+                    let names: Vec<String> = brought.sets.iter().map(|(jti, _)| jti.clone()).collect();
+                    // the same again: it does not heed what it is answered
+                    let stands_still = names.is_empty() || names == before;
+                    before = names;
                     let dealt = self.take_all(brought).await;
                     (request.ack, request.set_errs) = (dealt.taken, dealt.faults);
-                    if !dealt.news && began.elapsed() < IDLE {
+                    if !dealt.news && stands_still && began.elapsed() < IDLE {
                         tokio::time::sleep(IDLE).await;
                     }
                 }
