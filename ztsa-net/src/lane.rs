@@ -12,7 +12,8 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
@@ -20,12 +21,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::task::Spawner;
 
-/// A thread for each processor. Dropping it ends the threads and all that runs on them.
+/// A thread for each processor. Dropping it ends the threads and all that runs on them, and waits for that, a second at most: the
+/// library of our cryptography ends the process by force when a thread asks it for a random number while the process exits.
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: Vec<Lane>,
-    _end: DropGuard,
+    all: Vec<Lane>,
+    threads: Vec<JoinHandle<()>>,
+    end: Option<DropGuard>,
 }
+
+/// How long the threads are waited for when they shall end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Lane {
@@ -51,11 +57,11 @@ impl Lanes {
             let runtime = Builder::new_current_thread().enable_all().global_queue_interval(1).build()?;
             let (handle, end) = (runtime.handle().clone(), end.clone());
             let named = thread::Builder::new().name(format!("lane-{number}"));
-            named.spawn(move || runtime.block_on(end.cancelled()))?;
-            Ok(Lane { runtime: handle, held: Arc::default() })
+            let thread = named.spawn(move || runtime.block_on(end.cancelled()))?;
+            Ok((Lane { runtime: handle, held: Arc::default() }, thread))
         };
-        let lanes = (0..count).map(lane).collect::<io::Result<_>>()?;
-        Ok(Self { lanes, _end: guard })
+        let (all, threads) = (0..count).map(lane).collect::<io::Result<_>>()?;
+        Ok(Self { all, threads, end: Some(guard) })
     }
 
     /// Starts `serve` with `stream` on the lane that carries the fewest connections. What `serve` starts in turn, by any
@@ -72,7 +78,7 @@ impl Lanes {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let Some(lane) = self.lanes.iter().min_by_key(|lane| lane.held.load(Ordering::Relaxed)) else {
+        let Some(lane) = self.all.iter().min_by_key(|lane| lane.held.load(Ordering::Relaxed)) else {
             return Err(io::Error::other("there is no lane"));
         };
         let stream = stream.into_std()?;
@@ -87,6 +93,20 @@ impl Lanes {
             }
         });
         Ok(())
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let begun = Instant::now();
+        // one of them may be what drops this
+        let others = self.threads.iter().filter(|thread| thread.thread().id() != thread::current().id());
+        for thread in others {
+            while !thread.is_finished() && begun.elapsed() < PATIENCE {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 
@@ -111,7 +131,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (tell, mut told) = mpsc::unbounded_channel();
         let (mut clients, mut threads) = (Vec::new(), HashMap::new());
-        for _ in 0..2 * lanes.lanes.len() {
+        for _ in 0..2 * lanes.all.len() {
             let (client, accepted) =
                 tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
             let (tell, spawner) = (tell.clone(), scope.spawner());
@@ -133,7 +153,7 @@ mod tests {
             assert_ne!(outer, thread::current().id());
             *threads.entry(outer).or_insert(0) += 1;
         }
-        assert_eq!(threads.len(), lanes.lanes.len());
+        assert_eq!(threads.len(), lanes.all.len());
         assert!(threads.values().all(|count| *count == 2));
         drop(scope);
         for client in &mut clients {
@@ -146,7 +166,7 @@ mod tests {
         let (lanes, scope) = (Lanes::start().unwrap(), Scope::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         for panics in [true, false] {
-            for _ in 0..lanes.lanes.len() {
+            for _ in 0..lanes.all.len() {
                 let (client, accepted) =
                     tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
                 let serve = async move |mut stream: TcpStream| {
@@ -160,7 +180,7 @@ mod tests {
                 assert_eq!((count, got), if panics { (0, [0]) } else { (1, [7]) });
             }
         }
-        assert_eq!(scope.running(), lanes.lanes.len());
+        assert_eq!(scope.running(), lanes.all.len());
     }
 
     #[tokio::test]
